@@ -1,0 +1,30 @@
+"""What may be done about a target. The order they come in is the order they are done in."""
+
+from dataclasses import dataclass
+
+from supervisor.core.events import Verb
+from supervisor.core.state import Transition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announce:
+    """Tell routers and people what is believed now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Write the transition where it survives us."""
+
+    transition: Transition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """Ask the engine to start, stop or restart the target, giving it `grace_s` to go by itself."""
+
+    verb: Verb
+    grace_s: float
+    by_operator: bool
+
+
+Action = Announce | Record | Act

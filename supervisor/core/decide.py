@@ -1,0 +1,66 @@
+"""Choose what to do: pure functions from what is known to ordered actions, and to what to ask next."""
+
+from supervisor.core.actions import Act, Action, Announce, Record
+from supervisor.core.events import Verb
+from supervisor.core.evidence import Evidence
+from supervisor.core.observations import Life, Reply
+from supervisor.core.policy import Policy
+from supervisor.core.state import Phase, State, transition
+from supervisor.core.verdict import Verdict, quiet
+
+
+def decide(before: State, after: State, *, policy: Policy) -> tuple[Action, ...]:
+    """Return what follows from a step, in order: tell, write down, then do."""
+    actions: list[Action] = []
+    change = transition(before, after)
+    if change or before.judgement != after.judgement:
+        actions.append(Announce())
+    if change:
+        actions.append(Record(transition=change))
+        if after.phase is Phase.RESTARTING:
+            actions.append(_restart(after, policy=policy))
+        if after.phase is Phase.STOPPING:
+            actions.append(Act(verb=Verb.STOP, grace_s=policy.stop_grace_s, by_operator=True))
+    return tuple(actions)
+
+
+def _restart(state: State, *, policy: Policy) -> Act:
+    hung = state.asked is None and state.judgement.verdict is Verdict.HUNG
+    grace_s = policy.hung_grace_s if hung else policy.stop_grace_s
+    return Act(verb=state.asked or Verb.RESTART, grace_s=grace_s, by_operator=state.asked is not None)
+
+
+def wants_canary(evidence: Evidence, *, policy: Policy, now: float) -> bool:
+    """Whether a canary should be sent now.
+
+    At most one is on its way, and none is sent to a server whose slots are all at work and moving: it would only
+    queue behind its users. Otherwise one goes out for a first proof, on every doubt, and when proof has grown old.
+    """
+    if evidence.canary_since is not None or not can_be_asked(evidence):
+        return False
+    if evidence.is_saturated and evidence.is_moving:
+        return False
+    since_last_s = now - evidence.canary_ended_at if evidence.canary_ended_at is not None else None
+    doubtful = evidence.last_reply not in (None, Reply.ANSWERED) or quiet(evidence, policy=policy, now=now) is not None
+    if not evidence.has_proven_itself or doubtful:
+        return since_last_s is None or since_last_s >= policy.canary_retry_s
+    proof_at = evidence.last_proof_at
+    return proof_at is None or now - proof_at >= policy.canary_every_s
+
+
+def wants_cpu(evidence: Evidence, *, policy: Policy, now: float) -> bool:
+    """Whether the engine should be asked for CPU time: only once something is overdue."""
+    return can_be_asked(evidence) and quiet(evidence, policy=policy, now=now) is not None
+
+
+def look_every_s(phase: Phase, *, policy: Policy) -> float:
+    """Return how often to look at a target in this phase: closer and faster while in doubt."""
+    doubtful = phase in (Phase.SUSPECT, Phase.STARTING, Phase.RESTARTING, Phase.BACKOFF)
+    return policy.close_tick_s if doubtful else policy.tick_s
+
+
+def can_be_asked(evidence: Evidence) -> bool:
+    """Whether there is a live instance to ask: not a stopped one, nor the one that we have just ended."""
+    if evidence.engine is not None and evidence.engine.life is not Life.RUNNING:
+        return False
+    return evidence.instance is not None or evidence.old_instance is None

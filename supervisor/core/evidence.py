@@ -1,0 +1,224 @@
+"""Fold observations into what we know about a target's present life.
+
+Pure bookkeeping: it remembers what was seen and when, and interprets nothing; `verdict.py` does that.
+Every time is monotonic seconds, given as an argument.
+"""
+
+from dataclasses import dataclass, replace
+
+from supervisor.core.observations import (
+    CanaryEnded,
+    CanarySent,
+    CpuSeen,
+    EngineSeen,
+    EngineSilent,
+    Life,
+    Observation,
+    ProgressSeen,
+    Reply,
+    Slot,
+)
+
+GOOD = frozenset({Reply.ANSWERED})
+# The server spoke, so it lives; whether it can infer is another question.
+UNREACHED = frozenset({Reply.REFUSED, Reply.RESET})
+BLIND = "for a reason we do not know"
+BAD = frozenset({Reply.FAILED, Reply.INVALID})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What is known about one instance of a target, since we first saw it at `seen_at`."""
+
+    seen_at: float
+    engine: EngineSeen | None = None  # None: the engine has not told us yet
+    engine_detail: str = ""  # why it could not be asked, if the last question failed
+    instance: str | None = None
+    old_instance: str | None = None  # the life we ended ourselves; what it still says counts no more
+    started_at: float = 0.0  # when the instance began, as far as anyone can say
+
+    loading_since: float | None = None  # every reply since then was "Loading model"
+    slots: tuple[Slot, ...] = ()  # the last readable counters
+    readable_ever: bool = False  # this instance has shown us its counters
+    changed_at: float | None = None  # the last look at which nothing stood still
+    worked_at: float | None = None  # the last look at which work was under way and moved
+    silent_since: float | None = None  # counters that should be readable are not
+    standing_since: float | None = None  # work is under way and counters do not move
+
+    cpu_idle_since: float | None = None  # every sample since then showed nothing
+    cpu_burned: bool | None = None  # what the last sample showed; None: not asked since the last progress
+
+    canary_since: float | None = None  # one is on its way
+    canary_attempt: int = 0
+    canary_ended_at: float | None = None
+    answered_at: float | None = None  # the last good answer of this instance
+    first_token_s: float | None = None
+    last_reply: Reply | None = None  # of the last canary
+    last_detail: str = ""
+    refusals: int = 0  # in a row, by any probe
+    failures: int = 0  # bad answers in a row
+
+    blind_detail: str = ""  # we ourselves could not look; empty: we can
+
+    @property
+    def is_working(self) -> bool:
+        """Whether any slot had a request at the last readable look."""
+        return any(slot.busy for slot in self.slots)
+
+    @property
+    def is_saturated(self) -> bool:
+        """Whether every slot had a request at the last readable look."""
+        return bool(self.slots) and all(slot.busy for slot in self.slots)
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether the last look saw work under way and moving."""
+        return self.is_working and self.silent_since is None and self.standing_since is None
+
+    @property
+    def has_proven_itself(self) -> bool:
+        """Whether this instance has ever answered or been seen at work: its startup is over."""
+        return self.answered_at is not None or self.worked_at is not None
+
+    @property
+    def last_proof_at(self) -> float | None:
+        """When inference was last proven, by an answer or by slots that moved; idle slots prove nothing."""
+        proofs = [at for at in (self.answered_at, self.worked_at) if at is not None]
+        return max(proofs, default=None)
+
+
+def new_life(evidence: Evidence, *, instance: str | None, started_at: float, now: float) -> Evidence:
+    """Forget everything about the last instance; attempts go on counting so that late answers are told apart."""
+    return Evidence(
+        seen_at=now,
+        instance=instance,
+        started_at=started_at,
+        engine=evidence.engine,
+        canary_attempt=evidence.canary_attempt,
+        old_instance=evidence.old_instance,
+    )
+
+
+def end_life(evidence: Evidence, *, now: float) -> Evidence:
+    """Mark the present instance as ended by us: until another is seen, nothing is judged."""
+    old = evidence.instance if evidence.instance is not None else evidence.old_instance
+    return replace(new_life(evidence, instance=None, started_at=now, now=now), engine=None, old_instance=old)
+
+
+def take(evidence: Evidence, seen: Observation, *, now: float, cpu_idle_share: float) -> Evidence:
+    """Return what is known after `seen`; an observation of another instance changes nothing."""
+    match seen:
+        case EngineSeen():
+            return _take_engine(evidence, seen, now=now)
+        case EngineSilent():
+            return replace(evidence, engine_detail=seen.detail)
+        case ProgressSeen() | CpuSeen() | CanarySent() | CanaryEnded() if seen.instance != evidence.instance:
+            return evidence
+        case ProgressSeen():
+            return _take_progress(evidence, seen, now=now)
+        case CpuSeen():
+            return _take_cpu(evidence, seen, now=now, cpu_idle_share=cpu_idle_share)
+        case CanarySent():
+            return _take_sending(evidence, seen, now=now)
+        case CanaryEnded():
+            return _take_canary(evidence, seen, now=now)
+
+
+def forgive(evidence: Evidence, *, now: float) -> Evidence:
+    """Start every measure of silence anew: we ourselves stood still, so the gap says nothing about the target."""
+    return replace(
+        evidence,
+        seen_at=now,
+        silent_since=now if evidence.silent_since is not None else None,
+        standing_since=now if evidence.standing_since is not None else None,
+        canary_since=now if evidence.canary_since is not None else None,
+        loading_since=now if evidence.loading_since is not None else None,
+        cpu_idle_since=None,
+        cpu_burned=None,
+        refusals=0,
+    )
+
+
+def _take_engine(evidence: Evidence, seen: EngineSeen, *, now: float) -> Evidence:
+    known = replace(evidence, engine=seen, engine_detail="")
+    if seen.life is not Life.RUNNING or seen.instance in (known.instance, known.old_instance):
+        return known
+    return new_life(known, instance=seen.instance, started_at=now - (seen.age_s or 0.0), now=now)
+
+
+def _take_progress(evidence: Evidence, seen: ProgressSeen, *, now: float) -> Evidence:
+    if seen.reply is Reply.NOT_RUN:
+        return replace(evidence, blind_detail=seen.detail or BLIND)
+    before = replace(evidence, blind_detail="", loading_since=_loading_since(evidence, seen.reply, now=now))
+    if seen.reply is Reply.ANSWERED:
+        return _take_slots(before, seen.slots, now=now)
+    refusals = evidence.refusals + 1 if seen.reply in UNREACHED else 0
+    if seen.reply in (Reply.SILENT, Reply.RESET, Reply.REFUSED):
+        since = now if evidence.silent_since is None else evidence.silent_since
+        return replace(before, refusals=refusals, silent_since=since, standing_since=None)
+    # Loading, no such endpoint, no leave to ask, or not slots at all: it spoke, and told us nothing about progress.
+    return replace(before, refusals=refusals, silent_since=None, standing_since=None, slots=())
+
+
+def _take_slots(evidence: Evidence, slots: tuple[Slot, ...], *, now: float) -> Evidence:
+    at_work = any(slot.busy for slot in slots)
+    stands = at_work and slots == evidence.slots
+    moved = at_work and bool(evidence.slots) and slots != evidence.slots
+    evidence = replace(
+        evidence,
+        slots=slots,
+        refusals=0,
+        silent_since=None,
+        readable_ever=True,
+        worked_at=now if moved else evidence.worked_at,
+        standing_since=(evidence.standing_since or evidence.changed_at or now) if stands else None,
+        changed_at=evidence.changed_at if stands else now,
+    )
+    # Idle slots end a spell of silence, unless a canary is out there that none of them has taken up.
+    return _still_cpu(evidence) if moved or (not at_work and evidence.canary_since is None) else evidence
+
+
+def _take_cpu(evidence: Evidence, seen: CpuSeen, *, now: float, cpu_idle_share: float) -> Evidence:
+    if seen.burned_s / seen.over_s >= cpu_idle_share:
+        return replace(evidence, cpu_burned=True, cpu_idle_since=None)
+    since = now - seen.over_s if evidence.cpu_idle_since is None else evidence.cpu_idle_since
+    return replace(evidence, cpu_burned=False, cpu_idle_since=since)
+
+
+def _take_sending(evidence: Evidence, seen: CanarySent, *, now: float) -> Evidence:
+    sent = replace(evidence, canary_since=now, canary_attempt=seen.attempt)
+    in_a_spell = evidence.silent_since is not None or evidence.standing_since is not None
+    return sent if in_a_spell else _still_cpu(sent)
+
+
+def _take_canary(evidence: Evidence, seen: CanaryEnded, *, now: float) -> Evidence:
+    if seen.attempt != evidence.canary_attempt:
+        return evidence
+    if seen.reply is Reply.NOT_RUN:
+        return replace(evidence, canary_since=None, canary_ended_at=now, blind_detail=seen.detail or BLIND)
+    ended = replace(
+        evidence,
+        canary_since=None,
+        canary_ended_at=now,
+        last_reply=seen.reply,
+        last_detail=seen.detail,
+        blind_detail="",
+        loading_since=_loading_since(evidence, seen.reply, now=now),
+        refusals=evidence.refusals + 1 if seen.reply in UNREACHED else 0,
+        failures=evidence.failures + 1 if seen.reply in BAD else 0,
+    )
+    if seen.reply not in GOOD:
+        return ended
+    proven = replace(ended, answered_at=now, first_token_s=seen.first_token_s)
+    return _still_cpu(replace(proven, silent_since=None, standing_since=None, changed_at=now))
+
+
+def _loading_since(evidence: Evidence, reply: Reply, *, now: float) -> float | None:
+    if reply is not Reply.LOADING:
+        return None
+    return now if evidence.loading_since is None else evidence.loading_since
+
+
+def _still_cpu(evidence: Evidence) -> Evidence:
+    """Drop what CPU samples said: they count only within one spell without progress."""
+    return replace(evidence, cpu_idle_since=None, cpu_burned=None)

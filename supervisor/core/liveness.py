@@ -1,0 +1,155 @@
+"""Put what is believed about every target into the words of the liveness document and of the status table.
+
+Pure: monotonic times become wall times by the `Clocks` the edge hands in; nothing here asks for the time.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from supervisor.core.evidence import Evidence
+from supervisor.core.policy import Policy
+from supervisor.core.state import Phase, State
+from supervisor.core.verdict import Verdict
+
+
+class Word(StrEnum):
+    """supervisord's words for a program's state, as operators and their scripts know them."""
+
+    STOPPED = "STOPPED"
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    BACKOFF = "BACKOFF"
+    STOPPING = "STOPPING"
+    EXITED = "EXITED"
+    FATAL = "FATAL"
+    UNKNOWN = "UNKNOWN"
+
+
+_WORDS = {
+    Phase.UNKNOWN: Word.UNKNOWN,
+    Phase.STARTING: Word.STARTING,
+    Phase.UP: Word.RUNNING,
+    Phase.BUSY: Word.RUNNING,
+    Phase.SUSPECT: Word.RUNNING,
+    Phase.RESTARTING: Word.STARTING,
+    Phase.BACKOFF: Word.BACKOFF,
+    Phase.FAILED: Word.FATAL,
+    Phase.STOPPING: Word.STOPPING,
+    Phase.STOPPED: Word.STOPPED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clocks:
+    """One moment on both clocks: `now` in monotonic seconds, `wall` in UTC.
+
+    Kept as an anchor, so that the same monotonic time is always spelled the same.
+    """
+
+    now: float
+    wall: datetime
+
+    def iso(self, at: float | None) -> str | None:
+        """Return the monotonic time `at` as ISO 8601 in UTC."""
+        return None if at is None else iso(self.wall + timedelta(seconds=at - self.now))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What is believed about one target, as its owner last left it at `as_of` (monotonic seconds)."""
+
+    name: str
+    kind: str  # backend or router
+    url: str
+    models: tuple[str, ...]
+    state: State
+    evidence: Evidence
+    policy: Policy
+    as_of: float
+
+
+def iso(wall: datetime) -> str:
+    """Return a UTC time as the documents spell it."""
+    return wall.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{wall.microsecond // 1000:03d}Z"
+
+
+def word(state: State) -> Word:
+    """Return supervisord's word for a state."""
+    return _WORDS[state.phase]
+
+
+def backend_entry(snapshot: Snapshot, *, clocks: Clocks, now: float) -> dict[str, Any]:
+    """Return one backend as routers read it; only `retry_after_s` changes merely because time goes by."""
+    state, evidence = snapshot.state, snapshot.evidence
+    first_token_s = evidence.first_token_s
+    return {
+        "name": snapshot.name,
+        "url": snapshot.url,
+        "models": list(snapshot.models),
+        "routable": state.phase.is_routable,
+        "weight": state.phase.weight,
+        "verdict": str(state.judgement.verdict),
+        "state": str(word(state)),
+        "reason": state.judgement.reason,
+        "message": state.judgement.message,
+        "since": clocks.iso(state.since),
+        "last_ok_at": clocks.iso(evidence.answered_at),
+        "first_token_ms": None if first_token_s is None else round(first_token_s * 1000, 1),
+        "retry_after_s": retry_after_s(snapshot, now=now),
+        "instance": evidence.instance,
+    }
+
+
+def by_alias(snapshots: list[Snapshot]) -> dict[str, list[str]]:
+    """Return the backends behind each alias, in the order of the settings."""
+    models: dict[str, list[str]] = {}
+    for snapshot in snapshots:
+        for alias in snapshot.models:
+            models.setdefault(alias, []).append(snapshot.name)
+    return models
+
+
+def retry_after_s(snapshot: Snapshot, *, now: float) -> float | None:
+    """Return when asking again may help, in whole seconds; None for what is routable or waits for a person."""
+    state = snapshot.state
+    if state.phase.is_routable or state.phase is Phase.STOPPED:
+        return None
+    if state.phase in (Phase.BACKOFF, Phase.FAILED):
+        return None if state.retry_at is None else float(max(1, round(state.retry_at - now)))
+    return 5.0
+
+
+def summary(snapshot: Snapshot, *, now: float) -> str:
+    """Return the rest of the status line: what, for how long, and what comes next."""
+    state, evidence = snapshot.state, snapshot.evidence
+    judgement = state.judgement
+    match state.phase:
+        case Phase.UP | Phase.BUSY if judgement.verdict is Verdict.READY and evidence.answered_at is not None:
+            first = "" if evidence.first_token_s is None else f", first token {evidence.first_token_s:.2f}s"
+            return f"ready{first}, {now - evidence.answered_at:.0f}s ago"
+        case Phase.STOPPED:
+            return judgement.message
+        case Phase.RESTARTING:
+            asked = f"{state.asked} asked for by the operator" if state.asked else _told(judgement.verdict, state, now)
+            return f"restarting; {asked}"
+        case Phase.BACKOFF | Phase.FAILED:
+            return f"{_told(judgement.verdict, state, now)}; {_next(state, policy=snapshot.policy, now=now)}"
+        case _:
+            return _told(judgement.verdict, state, now)
+
+
+def _told(verdict: Verdict, state: State, now: float) -> str:
+    since = state.judgement.since
+    lasted = "" if since is None else f" for {now - since:.0f}s"
+    return f"{verdict}: {state.judgement.message}{lasted}"
+
+
+def _next(state: State, *, policy: Policy, now: float) -> str:
+    if not state.restartable:
+        return 'watched only (engine = "none"): restart it by hand'
+    if state.retry_at is None:
+        return "needs a person"
+    which = "slow retry" if state.is_exhausted else f"restart {len(state.restarts) + 1}/{policy.budget_restarts}"
+    return f"{which} in {max(0.0, state.retry_at - now):.0f}s"

@@ -1,0 +1,90 @@
+"""The thresholds, the backoff and the restart budget: frozen values and arithmetic.
+
+Times are seconds. The defaults are the ones `settings.toml` documents; a target may override any of them.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How patient we are with one target."""
+
+    tick_s: float = 2.0  # a cheap look this often
+    close_tick_s: float = 1.0  # ... and this often while suspicious or waiting for a new life
+    look_timeout_s: float = 1.0  # counters that take longer are silent for this look
+    canary_every_s: float = 15.0  # without other proof of life
+    canary_retry_s: float = 2.0  # after a bad answer, or while suspicious
+    canary_deadline_s: float = 20.0  # older, it is overdue
+    canary_limit_s: float = 600.0  # older, its connection is let go and it counts as never answered
+    hung_after_s: float = 10.0  # strong evidence: no progress and no CPU for so long
+    stall_after_s: float = 120.0  # weak evidence: no progress, but CPU burns or is unknown
+    confirm_s: float = 60.0  # ... and a last look this long before a restart on weak evidence
+    cpu_idle_share: float = 0.005  # of one core; less is idle
+    failure_threshold: int = 3  # bad answers in a row
+    refusal_threshold: int = 2  # refused connections in a row
+    startup_limit_s: float = 300.0  # from the instance's start to its first good answer
+    hung_grace_s: float = 2.0  # a hung server will not go by itself
+    stop_grace_s: float = 30.0  # the rest may
+    backoff_first_s: float = 10.0  # before the second restart in a row; then doubled
+    backoff_max_s: float = 300.0
+    backoff_jitter: float = 0.1  # of the delay, so that many targets do not return at once
+    forgive_after_s: float = 600.0  # ready for so long, earlier restarts count no more
+    budget_restarts: int = 5  # within budget_window_s; then FATAL
+    budget_window_s: float = 1800.0
+    fatal_retry_s: float = 900.0  # FATAL is not for ever
+
+    def backoff_s(self, restarts_in_a_row: int, *, chance: float) -> float:
+        """Return the wait before the next restart, after `restarts_in_a_row` that did not help.
+
+        `chance` in [0, 1) spreads the wait by the jitter; the first restart never waits.
+        """
+        if restarts_in_a_row <= 0:
+            return 0.0
+        # 2**k overflows a float long before anyone has restarted a server that often.
+        doublings = min(restarts_in_a_row - 1, 32)
+        plain = min(self.backoff_first_s * 2.0**doublings, self.backoff_max_s)
+        return plain * (1.0 + self.backoff_jitter * chance)
+
+
+def complaints(policy: Policy) -> list[tuple[str, str]]:
+    """Return `(key, what would be right)` for each pair of values that contradict one another."""
+    rules = [
+        (
+            policy.close_tick_s > policy.tick_s,
+            "close_tick_s",
+            f"must not exceed tick_s ({policy.tick_s:g}): suspicion looks faster, not slower",
+        ),
+        (
+            policy.look_timeout_s > policy.tick_s,
+            "look_timeout_s",
+            f"must not exceed tick_s ({policy.tick_s:g}), or one look runs into the next",
+        ),
+        (
+            policy.canary_deadline_s > policy.canary_limit_s,
+            "canary_deadline_s",
+            f"must not exceed canary_limit_s ({policy.canary_limit_s:g})",
+        ),
+        (
+            policy.hung_after_s < 2 * policy.close_tick_s,
+            "hung_after_s",
+            f"must be at least two close looks, 2 x close_tick_s = {2 * policy.close_tick_s:g}:"
+            " one sample is no evidence",
+        ),
+        (
+            policy.stall_after_s < policy.hung_after_s,
+            "stall_after_s",
+            f"must be at least hung_after_s ({policy.hung_after_s:g}): weak evidence needs longer than strong",
+        ),
+        (
+            policy.backoff_first_s > policy.backoff_max_s,
+            "backoff_first_s",
+            f"must not exceed backoff_max_s ({policy.backoff_max_s:g})",
+        ),
+        (
+            policy.cpu_idle_share >= 1,
+            "cpu_idle_share",
+            "must be below 1: it is a share of one core, e.g. 0.005",
+        ),
+    ]
+    return [(key, cure) for broken, key, cure in rules if broken]

@@ -1,0 +1,202 @@
+"""The state machine: (state, event, now) → state. Every rule about phases is in this file.
+
+A phase is what we believe after many verdicts, in one word. The table says where each verdict leads from each phase;
+the few things it cannot say (time, budgets, what an operator asked for) are the functions below it.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from supervisor.core.events import Asked, Ended, Event, Failed, Judged, Verb
+from supervisor.core.policy import Policy
+from supervisor.core.verdict import Judgement, Verdict
+
+
+class Phase(StrEnum):
+    """What we believe about a target."""
+
+    UNKNOWN = "unknown"  # nobody could say yet
+    STARTING = "starting"
+    UP = "up"
+    BUSY = "busy"
+    SUSPECT = "suspect"
+    RESTARTING = "restarting"  # we asked the engine, and it has not answered yet
+    BACKOFF = "backoff"  # will be restarted by itself, later
+    FAILED = "failed"  # waits for a person, or for the slow retry
+    STOPPING = "stopping"
+    STOPPED = "stopped"  # not running because somebody wanted it so
+
+    @property
+    def is_routable(self) -> bool:
+        """Whether routers may use a target in this phase; what nobody could judge yet is left as it was."""
+        return self in WEIGHTS
+
+    @property
+    def weight(self) -> float:
+        """How much routers should prefer a target in this phase."""
+        return WEIGHTS.get(self, 0.0)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether an engine call of ours is under way, so that nothing is judged until it ends."""
+        return self in (Phase.RESTARTING, Phase.STOPPING)
+
+
+WEIGHTS = {Phase.UP: 1.0, Phase.UNKNOWN: 0.5, Phase.BUSY: 0.3}
+
+_V, _P = Verdict, Phase
+# Where every verdict leads unless the row below says otherwise. `unknown` leads nowhere: our failure is not theirs.
+_USUAL = {
+    _V.READY: _P.UP,
+    _V.BUSY: _P.BUSY,
+    _V.WARMING: _P.STARTING,
+    _V.SUSPECT: _P.SUSPECT,
+    _V.HUNG: _P.BACKOFF,
+    _V.FAILING: _P.BACKOFF,
+    _V.DOWN: _P.BACKOFF,
+    _V.MISCONFIGURED: _P.FAILED,
+    _V.STOPPED: _P.STOPPED,
+}
+_UNLESS: dict[Phase, dict[Verdict, Phase]] = {
+    _P.BACKOFF: {_V.SUSPECT: _P.BACKOFF},  # already worse than suspect
+    _P.FAILED: dict.fromkeys((_V.SUSPECT, _V.HUNG, _V.FAILING, _V.DOWN), _P.FAILED),  # no loop out of FATAL
+    _P.STOPPED: {_V.DOWN: _P.STOPPED},  # an operator's stop is never undone
+    _P.RESTARTING: dict.fromkeys(_V, _P.RESTARTING),  # nothing is judged until it ends
+    _P.STOPPING: dict.fromkeys(_V, _P.STOPPING),
+}
+TABLE: dict[Phase, dict[Verdict, Phase]] = {
+    phase: {verdict: _UNLESS.get(phase, {}).get(verdict, _USUAL.get(verdict, phase)) for verdict in Verdict}
+    for phase in Phase
+}
+TROUBLED = frozenset({Verdict.HUNG, Verdict.FAILING, Verdict.DOWN})
+FIRST = Judgement(verdict=Verdict.UNKNOWN, reason="NotYetKnown", message="not looked at yet")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """A target's phase with its counters and times (monotonic seconds)."""
+
+    phase: Phase = Phase.UNKNOWN
+    since: float
+    judgement: Judgement = FIRST
+    restartable: bool = True  # False: its engine can only watch
+    asked: Verb | None = None  # what an operator asked for, while it is under way
+    restarts: tuple[float, ...] = ()  # when we restarted it by ourselves, within the budget's window
+    in_a_row: int = 0  # restarts since it was last ready for long
+    is_exhausted: bool = False  # the budget is spent; only the slow retry is left, until it was ready for long
+    retry_at: float | None = None
+    well_since: float | None = None  # up or busy since
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """A change of phase, for the record."""
+
+    before: Phase
+    after: Phase
+    at: float
+    judgement: Judgement
+
+
+def step(state: State, event: Event, *, policy: Policy, now: float, chance: float = 0.0) -> State:
+    """Return the state after `event`; `chance` in [0, 1) is where the backoff's jitter comes from."""
+    match event:
+        case Judged():
+            return _judged(state, event.judgement, policy=policy, now=now, chance=chance)
+        case Asked():
+            return _asked(state, event.verb, now=now)
+        case Ended():
+            return _ended(state, now=now)
+        case Failed():
+            return _failed(state, event, policy=policy, now=now, chance=chance)
+
+
+def transition(before: State, after: State) -> Transition | None:
+    """Return the change of phase between two states, if there is one."""
+    if before.phase is after.phase:
+        return None
+    return Transition(before=before.phase, after=after.phase, at=after.since, judgement=after.judgement)
+
+
+def _judged(state: State, judgement: Judgement, *, policy: Policy, now: float, chance: float) -> State:
+    if state.phase.is_ours:
+        return state
+    after = _enter(replace(state, judgement=judgement), TABLE[state.phase][judgement.verdict], now=now)
+    after = _forgive(after, policy=policy, now=now)
+    if judgement.verdict in TROUBLED and after.phase in (Phase.BACKOFF, Phase.FAILED) and after.retry_at is None:
+        after = _plan_restart(after, policy=policy, now=now, chance=chance)
+    return _restart_if_due(after, policy=policy, now=now)
+
+
+def _plan_restart(state: State, *, policy: Policy, now: float, chance: float) -> State:
+    """Say when the next restart is due, counted from the last one; past the budget only the slow retry is left."""
+    if not state.restartable:
+        return _enter(state, Phase.FAILED, now=now)
+    recent = tuple(at for at in state.restarts if now - at < policy.budget_window_s)
+    last = recent[-1] if recent else None
+    if state.is_exhausted or len(recent) >= policy.budget_restarts:
+        spent = _enter(replace(state, restarts=recent, is_exhausted=True), Phase.FAILED, now=now)
+        return replace(spent, retry_at=now + policy.fatal_retry_s)
+    due_at = now if last is None else max(now, last + policy.backoff_s(state.in_a_row, chance=chance))
+    return replace(_enter(replace(state, restarts=recent), Phase.BACKOFF, now=now), retry_at=due_at)
+
+
+def _restart_if_due(state: State, *, policy: Policy, now: float) -> State:
+    due = state.retry_at is not None and now >= state.retry_at and state.judgement.verdict in TROUBLED
+    if not due or state.phase not in (Phase.BACKOFF, Phase.FAILED):
+        return state
+    recent = tuple(at for at in state.restarts if now - at < policy.budget_window_s)
+    counted = replace(state, restarts=(*recent, now), in_a_row=state.in_a_row + 1, retry_at=None)
+    return _enter(counted, Phase.RESTARTING, now=now)
+
+
+def _forgive(state: State, *, policy: Policy, now: float) -> State:
+    if state.well_since is None or now - state.well_since < policy.forgive_after_s:
+        return state
+    return replace(state, in_a_row=0, is_exhausted=False, restarts=())
+
+
+def _asked(state: State, verb: Verb, *, now: float) -> State:
+    if state.phase.is_ours:
+        return state  # one engine call at a time; the asker is told
+    phase = Phase.STOPPING if verb is Verb.STOP else Phase.RESTARTING
+    return _enter(replace(state, asked=verb, retry_at=None), phase, now=now)
+
+
+def _ended(state: State, *, now: float) -> State:
+    match state.phase:
+        case Phase.RESTARTING:
+            return _enter(replace(state, asked=None), Phase.STARTING, now=now)
+        case Phase.STOPPING:
+            stopped = Judgement(verdict=Verdict.STOPPED, reason="Stopped", message="stopped by the operator")
+            return _enter(replace(state, asked=None, judgement=stopped), Phase.STOPPED, now=now)
+        case _:
+            return state
+
+
+def _failed(state: State, event: Failed, *, policy: Policy, now: float, chance: float) -> State:
+    trouble = replace(state.judgement, reason=event.reason, message=event.message, since=now)
+    failed = replace(state, asked=None, judgement=trouble)
+    match state.phase:
+        case Phase.RESTARTING:
+            down = replace(failed, judgement=replace(trouble, verdict=Verdict.DOWN))
+            if not event.counts and down.in_a_row:
+                down = replace(down, restarts=down.restarts[:-1], in_a_row=down.in_a_row - 1)
+                return replace(_enter(down, Phase.BACKOFF, now=now), retry_at=now + policy.backoff_first_s)
+            return _plan_restart(down, policy=policy, now=now, chance=chance)
+        case Phase.STOPPING:
+            return _enter(failed, Phase.SUSPECT, now=now)  # whatever it is now, the next look says
+        case _:
+            return state
+
+
+def _enter(state: State, phase: Phase, *, now: float) -> State:
+    """Move to `phase`, keeping what does not end by it."""
+    well_since = state.well_since
+    if phase in (Phase.UP, Phase.BUSY):
+        well_since = now if well_since is None else well_since
+    elif phase is not Phase.SUSPECT:
+        well_since = None
+    retry_at = state.retry_at if phase in (Phase.BACKOFF, Phase.FAILED) else None
+    since = state.since if phase is state.phase else now
+    return replace(state, phase=phase, since=since, well_since=well_since, retry_at=retry_at)

@@ -1,0 +1,71 @@
+"""What follows from a step, and what is asked next."""
+
+from dataclasses import replace
+
+import pytest
+
+from supervisor.core.decide import can_be_asked, look_every_s, wants_canary, wants_cpu
+from supervisor.core.observations import Reply
+from supervisor.core.policy import Policy
+from supervisor.core.state import Phase
+from tests.core.timeline import FROZEN_IDLE, IDLE, KILLED, WORKING, Moment, Played
+
+POLICY = Policy()
+
+
+def test_an_answer_is_proof_enough_for_a_while() -> None:
+    played = Played().play([IDLE])
+
+    asked = [wants_canary(played.evidence, policy=POLICY, now=played.now + later_s) for later_s in (1.0, 14.9, 15.0)]
+
+    assert asked == [False, False, True]
+
+
+def test_one_canary_is_out_at_most() -> None:
+    played = Played().play([IDLE] * 15 + [Moment(canary=None)] * 30)
+
+    assert played.evidence.canary_since is not None
+    assert not wants_canary(played.evidence, policy=POLICY, now=played.now + 1e6)
+
+
+def test_no_canary_queues_behind_users_while_their_work_moves() -> None:
+    played = Played().play([IDLE, *[WORKING] * 100])
+
+    assert not wants_canary(played.evidence, policy=POLICY, now=played.now)
+
+
+def test_silence_brings_a_canary_and_the_cpu_question_at_once() -> None:
+    played = Played().play([*[IDLE] * 5, FROZEN_IDLE])
+
+    assert played.evidence.canary_since == played.now
+    assert wants_cpu(played.evidence, policy=POLICY, now=played.now)
+
+
+def test_a_bad_answer_brings_the_next_canary_soon() -> None:
+    played = Played().play([IDLE] * 15 + [Moment(canary=Reply.FAILED)])
+
+    asked = [wants_canary(played.evidence, policy=POLICY, now=played.now + later_s) for later_s in (1.0, 2.0)]
+
+    assert asked == [False, True]
+
+
+def test_a_server_at_rest_is_asked_for_no_cpu() -> None:
+    played = Played().play([IDLE] * 5)
+
+    assert not wants_cpu(played.evidence, policy=POLICY, now=played.now)
+
+
+def test_the_dead_are_not_asked() -> None:
+    played = Played().play([IDLE])
+
+    dead = replace(played.evidence, engine=Played()._engine(KILLED))  # type: ignore[arg-type]
+
+    assert can_be_asked(played.evidence)
+    assert not can_be_asked(dead)
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_doubt_looks_closer(phase: Phase) -> None:
+    in_doubt = phase in (Phase.SUSPECT, Phase.STARTING, Phase.RESTARTING, Phase.BACKOFF)
+
+    assert look_every_s(phase, policy=POLICY) == (1.0 if in_doubt else 2.0)
