@@ -1,0 +1,111 @@
+"""Put the parts together as the settings say. The only place that knows every engine and probe by name."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from supervisor.core.policy import Policy
+from supervisor.core.state import Phase, State
+from supervisor.engines.base import Engine
+from supervisor.engines.docker import DockerEngine
+from supervisor.engines.none import NoEngine
+from supervisor.engines.process import ProcessEngine, Program
+from supervisor.history.store import Memory
+from supervisor.probes import http
+from supervisor.probes.answer import Checker
+from supervisor.probes.base import CanaryProbe, ProgressProbe
+from supervisor.probes.canary import ChatCanary
+from supervisor.probes.llama_cpp import LlamaCppProgress
+from supervisor.settings import BackendSettings, Settings, TargetSettings
+from supervisor.turn import Identity
+
+PROGRESS: dict[str, Callable[[httpx.AsyncClient], ProgressProbe] | None] = {
+    "llama.cpp": LlamaCppProgress,
+    "none": None,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One target's parts."""
+
+    identity: Identity
+    policy: Policy
+    engine: Engine
+    engine_name: str
+    client: httpx.AsyncClient
+    progress: ProgressProbe | None
+    canary: CanaryProbe
+
+
+def engines(settings: Settings) -> dict[str, Engine]:
+    """Return every engine that some target needs, by the settings' word for it."""
+    makers: dict[str, Callable[[], Engine]] = {
+        "docker": lambda: _docker(settings),
+        "process": lambda: _process(settings),
+        "none": NoEngine,
+    }
+    return {name: makers[name]() for name in dict.fromkeys(target.engine for target in settings.targets)}
+
+
+def target(settings: Settings, wanted: TargetSettings, known: dict[str, Engine]) -> Target:
+    """Return the parts of one target."""
+    client = http.client(wanted.url, api_key=wanted.api_key.get_secret_value())
+    is_backend = isinstance(wanted, BackendSettings)
+    models = wanted.models if isinstance(wanted, BackendSettings) else ()
+    progress = PROGRESS[wanted.progress]
+    return Target(
+        identity=Identity(
+            name=wanted.name,
+            kind="backend" if is_backend else "router",
+            url=wanted.url.rstrip("/"),
+            models=models,
+            restartable=wanted.engine != "none",
+        ),
+        policy=settings.policy_of(wanted),
+        engine=known[wanted.engine],
+        engine_name=wanted.engine_name,
+        client=client,
+        progress=progress(client) if progress else None,
+        canary=ChatCanary(
+            client,
+            model=wanted.canary_model or (models[0] if models else "auto"),
+            max_tokens=wanted.canary_max_tokens,
+            checker=Checker(error_patterns=tuple(re.compile(pattern) for pattern in wanted.error_patterns)),
+            pins_slots=wanted.progress == "llama.cpp",
+        ),
+    )
+
+
+def first_state(identity: Identity, memory: Memory, *, now: float) -> State:
+    """Return where a target begins: what an operator stopped stays stopped, and earlier restarts still count."""
+    was_stopped = memory.phase is Phase.STOPPED and not memory.is_cut_short
+    return State(
+        phase=Phase.STOPPED if was_stopped else Phase.UNKNOWN,
+        since=now,
+        restartable=identity.restartable,
+        restarts=tuple(now - age_s for age_s in memory.restart_ages_s),
+        in_a_row=len(memory.restart_ages_s),
+    )
+
+
+def _docker(settings: Settings) -> DockerEngine:
+    return DockerEngine(host=settings.docker.host, timeout_s=settings.docker.timeout_s, workers=settings.docker.workers)
+
+
+def _process(settings: Settings) -> ProcessEngine:
+    programs = {
+        each.engine_name: Program(command=each.command, environment=each.environment, cwd=Path.cwd())
+        for each in settings.targets
+        if each.engine == "process"
+    }
+    return ProcessEngine(
+        programs=programs,
+        state_dir=settings.daemon.state_dir,
+        log_max_bytes=settings.process.log_max_bytes,
+        log_backups=settings.process.log_backups,
+        stop_on_exit=settings.process.stop_on_exit,
+    )

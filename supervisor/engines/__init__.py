@@ -1,0 +1,1 @@
+"""Adapters for whatever can start, stop, restart and inspect a target."""

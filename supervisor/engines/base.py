@@ -1,0 +1,66 @@
+"""What every engine offers. An engine translates and does nothing else: no thresholds, no retries, no opinions."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from supervisor.core.observations import EngineSeen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """Something happened to target `name`; None: we were cut off, so anything may have happened to any target."""
+
+    name: str | None
+    what: str = ""  # the engine's word for it, for the log
+
+
+class Engine(Protocol):
+    """Start, stop, restart and inspect targets by their name in the engine.
+
+    Every call is bounded in time by the engine's own settings and raises nothing but:
+
+    Raises:
+        EngineUnreachable: the engine did not answer; trying again may help.
+        EngineRefused: the engine answered and would not do it; the message holds its own words.
+        TargetMissing: the engine has nothing of that name (`inspect` says `Life.MISSING` instead).
+    """
+
+    async def inspect(self, name: str) -> EngineSeen:
+        """Return what the engine knows about `name`; a missing target is an answer, not an error."""
+        ...
+
+    async def start(self, name: str) -> None:
+        """Start `name`; a running one is left as it is."""
+        ...
+
+    async def stop(self, name: str, *, grace_s: float) -> None:
+        """Stop `name`, giving it `grace_s` seconds to go by itself; a stopped one is left as it is."""
+        ...
+
+    async def restart(self, name: str, *, grace_s: float) -> None:
+        """Stop `name` as `stop` does and start it; start it if it was not running.
+
+        Not cancel-safe: once begun, it runs on even if the caller is cancelled.
+        """
+        ...
+
+    async def cpu_s(self, name: str) -> float | None:
+        """Return the CPU seconds `name` has burned since its instance started; None where nobody can tell."""
+        ...
+
+    async def log_tail(self, name: str, *, max_bytes: int) -> str:
+        """Return at most the last `max_bytes` of what `name` printed."""
+        ...
+
+    def watch(self) -> AsyncIterator[Changed]:
+        """Yield changes for ever, reconnecting by itself; `Changed(name=None)` after every (re)connection."""
+        ...
+
+    def mark_ours(self, name: str) -> None:
+        """Take note that the stop `name` is found in was begun by an earlier daemon of ours, not by an operator."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections and threads; targets run on."""
+        ...

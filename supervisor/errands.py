@@ -1,0 +1,228 @@
+"""The slow work of one target: inspections, looks, CPU samples, canaries and engine calls.
+
+Each errand runs beside the turns, one of its kind at a time, and comes back as a message. It takes no decision but
+one: right before it acts it asks the engine once more, and leaves alone what an operator has meanwhile taken over.
+"""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from loguru import logger
+
+from supervisor.core.actions import Act
+from supervisor.core.events import Ended, Failed, Verb
+from supervisor.core.observations import CanaryEnded, CpuSeen, EngineSeen, EngineSilent, Life, ProgressSeen, Reply
+from supervisor.core.policy import Policy
+from supervisor.core.state import Transition
+from supervisor.engines.base import Engine
+from supervisor.errors import EngineUnreachable, SupervisorError
+from supervisor.history.store import Store
+from supervisor.probes.base import CanaryProbe, ProgressProbe
+from supervisor.turn import Message
+
+CPU_SPAN_S = 0.5  # the shortest span that tells idle from burning
+CPU_MEMORY_S = 5.0  # an older sample is no use to measure from
+TOLD_WITHIN_S = 1.0  # how long an act waits until routers have been told
+
+
+class Spawn(Protocol):
+    """Starts a task in the daemon's one task group."""
+
+    def __call__(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+        """Start `work`."""
+        ...
+
+
+class Runner:
+    """Runs one target's errands."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        engine_name: str,
+        engine: Engine,
+        progress: ProgressProbe | None,
+        canary: CanaryProbe,
+        store: Store,
+        policy: Policy,
+        spawn: Spawn,
+        told: Callable[[float], Coroutine[Any, Any, None]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name = name
+        self._engine_name = engine_name
+        self._engine = engine
+        self._progress = progress
+        self._canary = canary
+        self._store = store
+        self._policy = policy
+        self._spawn = spawn
+        self._told = told
+        self._clock = clock
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._cpu: tuple[str | None, float, float] | None = None  # instance, CPU seconds, when
+        self._inspect_again = False
+        self.post: Callable[[Message], None] = lambda _: None
+
+    @property
+    def acts(self) -> list[asyncio.Task[None]]:
+        """The engine call under way, if there is one: whoever shuts down waits for it."""
+        return [task for errand, task in self._under_way.items() if errand == "act"]
+
+    def inspect(self) -> None:
+        """Ask the engine about the target; asked again while one is under way, ask once more after it."""
+        if not self._start("inspect", self._inspect()):
+            self._inspect_again = True
+
+    def look(self, instance: str | None) -> None:
+        """Read the server's counters, if it has any."""
+        if self._progress is not None:
+            self._start("look", self._look(self._progress, instance))
+
+    def sample_cpu(self, instance: str | None) -> None:
+        """Ask the engine what the target burns."""
+        if self._cpu is None or self._cpu[0] != instance or self._clock() - self._cpu[2] >= CPU_SPAN_S:
+            self._start("cpu", self._sample_cpu(instance))
+
+    def send_canary(self, instance: str | None, attempt: int, slot: int | None) -> None:
+        """Send a real inference request; an earlier one to a life that has ended is let go."""
+        self._drop("canary")
+        fault = CanaryEnded(
+            instance=instance, attempt=attempt, reply=Reply.NOT_RUN, detail="our own fault, see the log"
+        )
+        self._start("canary", self._send_canary(instance, attempt, slot), or_else=fault)
+
+    def act(self, act: Act) -> None:
+        """Have the engine do it."""
+        fault = Failed(reason="OurFault", message=f"{act.verb} failed by our own fault, see the log", counts=False)
+        self._start("act", self._act(act), or_else=fault)
+
+    def record(self, transition: Transition, instance: str | None) -> None:
+        """Write a change of phase where it survives us; changes may come faster than the disk takes them."""
+        self._spawn(self._write(self._store.record(self._name, transition, instance=instance)), name="record")
+
+    def forget(self) -> None:
+        """Drop what is still asked of an instance that is no more."""
+        for errand in ("look", "cpu", "canary"):
+            self._drop(errand)
+
+    def _start(self, errand: str, work: Coroutine[Any, Any, None], *, or_else: Message | None = None) -> bool:
+        """Start an errand; `or_else` is what comes back should it fail in a way that nobody foresaw."""
+        if errand in self._under_way:
+            work.close()
+            return False
+        task = self._spawn(self._guarded(errand, work, or_else), name=f"{self._name}: {errand}")
+        self._under_way[errand] = task
+        task.add_done_callback(lambda ended: self._ended(errand, ended))
+        return True
+
+    async def _guarded(self, errand: str, work: Coroutine[Any, Any, None], or_else: Message | None) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - a fault of ours in one errand must not end the daemon
+            logger.opt(exception=error).error("{}: our own {} failed", self._name, errand)
+            if or_else is not None:
+                self.post(or_else)
+
+    def _ended(self, errand: str, task: asyncio.Task[None]) -> None:
+        if self._under_way.get(errand) is task:
+            del self._under_way[errand]
+
+    def _drop(self, errand: str) -> None:
+        task = self._under_way.pop(errand, None)
+        if task is not None:
+            task.cancel()
+
+    async def _inspect(self) -> None:
+        again = True
+        while again:
+            self._inspect_again = False
+            try:
+                seen: EngineSeen | EngineSilent = await self._engine.inspect(self._engine_name)
+            except SupervisorError as error:
+                seen = EngineSilent(detail=str(error))
+            self.post(seen)
+            again = self._inspect_again
+
+    async def _look(self, progress: ProgressProbe, instance: str | None) -> None:
+        counters = await progress.look(timeout_s=self._policy.look_timeout_s)
+        self.post(ProgressSeen(instance=instance, reply=counters.reply, slots=counters.slots, detail=counters.detail))
+
+    async def _sample_cpu(self, instance: str | None) -> None:
+        before = self._cpu
+        if before is None or before[0] != instance or self._clock() - before[2] > CPU_MEMORY_S:
+            before = await self._read_cpu(instance)
+            await asyncio.sleep(CPU_SPAN_S)
+        after = await self._read_cpu(instance)
+        self._cpu = after
+        if before is not None and after is not None:
+            span_s = max(after[2] - before[2], 0.001)
+            self.post(CpuSeen(instance=instance, burned_s=max(0.0, after[1] - before[1]), over_s=span_s))
+
+    async def _read_cpu(self, instance: str | None) -> tuple[str | None, float, float] | None:
+        try:
+            spent_s = await self._engine.cpu_s(self._engine_name)
+        except SupervisorError as error:
+            self.post(EngineSilent(detail=str(error)))
+            return None
+        return None if spent_s is None else (instance, spent_s, self._clock())
+
+    async def _send_canary(self, instance: str | None, attempt: int, slot: int | None) -> None:
+        answer = await self._canary.send(limit_s=self._policy.canary_limit_s, slot=slot)
+        self.post(
+            CanaryEnded(
+                instance=instance,
+                attempt=attempt,
+                reply=answer.reply,
+                first_token_s=answer.first_token_s,
+                detail=answer.detail,
+            )
+        )
+
+    async def _act(self, act: Act) -> None:
+        """Announce, write down, look once more, then do."""
+        await self._told(TOLD_WITHIN_S)
+        number = await self._begin(act)
+        outcome: Ended | Failed
+        try:
+            outcome = await self._perform(act)
+        except SupervisorError as error:
+            counts = not isinstance(error, EngineUnreachable)
+            outcome = Failed(reason=type(error).__name__, message=f"{act.verb} failed: {error}", counts=counts)
+        if number is not None:
+            await self._write(self._store.end(number, "done" if isinstance(outcome, Ended) else outcome.message))
+        self.post(outcome)
+
+    async def _perform(self, act: Act) -> Ended | Failed:
+        if not act.by_operator:
+            seen = await self._engine.inspect(self._engine_name)
+            if seen.stopped_by_operator or seen.life in (Life.PAUSED, Life.RESTARTING, Life.MISSING):
+                message = f"left alone: it is {seen.life} by somebody else's will"
+                return Failed(reason="OperatorWon", message=message, counts=False)
+        began = self._clock()
+        match act.verb:
+            case Verb.START:
+                await self._engine.start(self._engine_name)
+            case Verb.STOP:
+                await self._engine.stop(self._engine_name, grace_s=act.grace_s)
+            case Verb.RESTART:
+                await self._engine.restart(self._engine_name, grace_s=act.grace_s)
+        logger.info("{}: {} took {:.1f}s", self._name, act.verb, self._clock() - began)
+        return Ended()
+
+    async def _begin(self, act: Act) -> int | None:
+        try:
+            return await self._store.begin(self._name, act)
+        except (sqlite3.Error, OSError) as error:
+            logger.error("history: cannot write that {} is about to be done to {}: {}", act.verb, self._name, error)
+            return None
+
+    async def _write(self, writing: Coroutine[Any, Any, None]) -> None:
+        try:
+            await writing
+        except (sqlite3.Error, OSError) as error:
+            logger.error("history: cannot write about {}: {}", self._name, error)

@@ -1,0 +1,1 @@
+"""Adapters that look at a target from outside: they say what they saw and never what it means."""

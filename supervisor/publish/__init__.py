@@ -1,0 +1,1 @@
+"""Adapters that tell routers and people what is believed."""

@@ -1,0 +1,153 @@
+"""The HTTP face: what is believed, for routers and people, and the few things an operator may ask for.
+
+It reads the board and passes requests on to `operate`; it decides nothing.
+"""
+
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from supervisor.core.events import Verb
+from supervisor.publish.board import Board
+
+MAX_WAIT_S = 600.0
+DEFAULT_WAIT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How an operator's request ended: `done`, `already`, `failed` or `pending`."""
+
+    outcome: str
+    message: str
+
+
+Operate = Callable[[str, Verb, float], Awaitable[Outcome]]
+
+
+class Api:
+    """Answers HTTP requests from the board's snapshots."""
+
+    def __init__(self, board: Board, *, operate: Operate, token: str) -> None:
+        self._board = board
+        self._operate = operate
+        self._token = token
+
+    def app(self, *, trusted: bool) -> Starlette:
+        """Return the application; `trusted` where whoever can connect may also change things (the unix socket)."""
+        routes = [
+            Route("/livez", self._livez),
+            Route("/readyz", self._readyz),
+            Route("/v1/liveness", self._liveness),
+            Route("/v1/backends/{name}", self._backend),
+            Route("/v1/status", self._status),
+            Route("/v1/targets/{name}/{verb}", self._target, methods=["POST"]),
+        ]
+        app = Starlette(routes=routes, exception_handlers={HTTPException: _refuse})
+        app.state.trusted = trusted
+        return app
+
+    async def _livez(self, _: Request) -> Response:
+        if self._board.ticks:
+            return JSONResponse({"status": "ok"})
+        return _error(503, "LoopLate", "a target's owner has not taken a turn for too long; restart the supervisor")
+
+    async def _readyz(self, _: Request) -> Response:
+        if self._board.ticks and self._board.has_looked:
+            return JSONResponse({"status": "ok"})
+        return _error(503, "NotYet", "not every target has been looked at yet; ask again in a few seconds")
+
+    async def _liveness(self, request: Request) -> Response:
+        document = self._board.document
+        headers = {
+            "ETag": document.etag,
+            "Liveness-Expires-At": document.expires_at,
+            "Cache-Control": "no-cache",
+        }
+        if document.etag in _etags(request.headers.get("if-none-match", "")):
+            return Response(status_code=304, headers=headers)
+        return Response(document.body, media_type="application/json", headers=headers)
+
+    async def _backend(self, request: Request) -> Response:
+        snapshot = self._board.find(request.path_params["name"])
+        if snapshot is None or snapshot.kind != "backend":
+            names = [each.name for each in self._board.snapshots if each.kind == "backend"]
+            raise _no_such("backend", request.path_params["name"], names)
+        state = snapshot.state
+        told = {"name": snapshot.name, "routable": state.phase.is_routable, "verdict": str(state.judgement.verdict)}
+        return JSONResponse(told, status_code=200 if state.phase.is_routable else 503)
+
+    async def _status(self, _: Request) -> Response:
+        return JSONResponse(self._board.status())
+
+    async def _target(self, request: Request) -> Response:
+        self._authorize(request)
+        name = request.path_params["name"]
+        if self._board.find(name) is None:
+            raise _no_such("target", name, [each.name for each in self._board.snapshots])
+        verb = _verb(request.path_params["verb"])
+        wait_s = _wait_s(request.query_params.get("wait_s"))
+        outcome = await self._operate(name, verb, wait_s)
+        entry = next(each for each in self._board.status()["targets"] if each["name"] == name)
+        told = {"name": name, "verb": str(verb), "outcome": outcome.outcome, "message": outcome.message}
+        return JSONResponse({**told, "state": entry["state"]})
+
+    def _authorize(self, request: Request) -> None:
+        """Let those in who may open the unix socket, and those who know the token; everybody else is refused."""
+        if request.app.state.trusted:
+            return
+        given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
+        if not self._token:
+            raise HTTPException(403, "changes come in by the unix socket only; set http.token to allow them here")
+        if not hmac.compare_digest(given, self._token.encode()):
+            raise HTTPException(403, "the token is missing or wrong; send it as 'Authorization: Bearer …'")
+
+
+def _etags(header: str) -> set[str]:
+    return {each.strip() for each in header.split(",")}
+
+
+def _verb(word: str) -> Verb:
+    try:
+        return Verb(word)
+    except ValueError as error:
+        known = ", ".join(Verb)
+        raise HTTPException(404, f"cannot {word} a target; known are {known}") from error
+
+
+def _wait_s(text: str | None) -> float:
+    if text is None:
+        return DEFAULT_WAIT_S
+    try:
+        wait_s = float(text)
+    except ValueError as error:
+        raise HTTPException(400, f"wait_s = {text!r} is not a number of seconds") from error
+    if not 0 <= wait_s <= MAX_WAIT_S:
+        raise HTTPException(400, f"wait_s = {text} must lie between 0 and {MAX_WAIT_S:g} seconds")
+    return wait_s
+
+
+def _no_such(kind: str, name: str, names: list[str]) -> HTTPException:
+    return HTTPException(404, f"there is no {kind} {name!r}; there are: {', '.join(names) or 'none'}")
+
+
+CODES: Mapping[int, str] = {400: "BadRequest", 403: "Forbidden", 404: "NotFound", 405: "MethodNotAllowed"}
+
+
+async def _refuse(_: Request, error: Exception) -> Response:
+    """Answer every refusal in the one shape that clients know."""
+    if not isinstance(error, HTTPException):  # pragma: no cover - Starlette hands in what it was registered for
+        raise error
+    return _error(error.status_code, CODES.get(error.status_code, "Error"), error.detail, headers=error.headers)
+
+
+def _error(status: int, code: str, message: str, *, headers: Mapping[str, str] | None = None) -> Response:
+    body: dict[str, Any] = {"error": {"code": code, "message": message}}
+    return JSONResponse(body, status_code=status, headers=headers)

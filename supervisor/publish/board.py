@@ -1,0 +1,181 @@
+"""Where every owner of a target hangs its latest snapshot, and where the published documents are made from.
+
+The liveness document is stamped here, in the course of a turn: if the loop that decides stands still, no new stamp
+is made and the document runs out, whatever the threads that serve it do.
+"""
+
+import asyncio
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from supervisor import __version__
+from supervisor.core import liveness
+from supervisor.core.liveness import Clocks, Snapshot
+from supervisor.core.observations import Life
+from supervisor.core.verdict import Judgement, Verdict
+
+SCHEMA = 1
+MODE = "enforce"
+CLOCK_STEP_S = 1.0  # the wall clock moved against the monotonic one by more: it was set
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One liveness document: the same bytes for the file and for HTTP."""
+
+    body: bytes
+    epoch: str
+    revision: int
+    expires_at: str
+
+    @property
+    def etag(self) -> str:
+        """Return a weak validator: it stands for the content, not for the stamp."""
+        return f'W/"{self.epoch}.{self.revision}"'
+
+
+class Board:
+    """Holds the newest snapshot of each target, in the order of the settings."""
+
+    def __init__(
+        self,
+        snapshots: Sequence[Snapshot],
+        *,
+        valid_for_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        self._snapshots = {snapshot.name: snapshot for snapshot in snapshots}
+        self._valid_for_s = valid_for_s
+        self._clock = clock
+        self._wall = wall
+        self._clocks = Clocks(now=clock(), wall=wall())
+        self._started = self._clocks.wall
+        self._epoch = secrets.token_hex(8)
+        self._revision = 0
+        self._content: Any = None
+        self._changed = asyncio.Event()
+        self.problems: dict[str, str] = {}  # what ails ourselves, by part
+        self.document = self._stamp()
+
+    @property
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """Every target as its owner last left it."""
+        return tuple(self._snapshots.values())
+
+    def find(self, name: str) -> Snapshot | None:
+        """Return one target's snapshot."""
+        return self._snapshots.get(name)
+
+    def put(self, snapshot: Snapshot) -> None:
+        """Take a new snapshot and stamp the document anew."""
+        self._snapshots[snapshot.name] = snapshot
+        self.document = self._stamp()
+
+    async def change(self) -> None:
+        """Return when anything is believed that was not believed before."""
+        await self._changed.wait()
+
+    @property
+    def ticks(self) -> bool:
+        """Whether every owner has taken a turn lately."""
+        now = self._clock()
+        return all(now - snapshot.as_of <= self._valid_for_s for snapshot in self._snapshots.values())
+
+    @property
+    def has_looked(self) -> bool:
+        """Whether every target has been judged at least once."""
+        return all(each.state.judgement.reason != "NotYetKnown" for each in self._snapshots.values())
+
+    def status(self) -> dict[str, Any]:
+        """Return what people are told: every target, with durations."""
+        now, wall = self._clock(), self._wall()
+        return {
+            "schema": SCHEMA,
+            "as_of": liveness.iso(wall),
+            "expires_at": liveness.iso(wall + timedelta(seconds=self._valid_for_s)) if self.ticks else self._lapsed(),
+            "mode": MODE,
+            "daemon": {
+                "pid": os.getpid(),
+                "version": __version__,
+                "started_at": liveness.iso(self._started),
+                "problems": [f"{part}: {problem}" for part, problem in sorted(self.problems.items())],
+            },
+            "targets": [self._target_entry(self._fresh(each, now=now), now=now) for each in self._snapshots.values()],
+        }
+
+    def _lapsed(self) -> str | None:
+        oldest = min((snapshot.as_of for snapshot in self._snapshots.values()), default=self._clocks.now)
+        return self._clocks.iso(oldest + self._valid_for_s)
+
+    def _stamp(self) -> Document:
+        now, wall = self._clock(), self._wall()
+        self._follow_wall_clock(now, wall)
+        backends = [self._fresh(each, now=now) for each in self._snapshots.values() if each.kind == "backend"]
+        entries = [liveness.backend_entry(each, clocks=self._clocks, now=now) for each in backends]
+        content = [{**entry, "retry_after_s": None} for entry in entries]
+        if content != self._content:
+            self._content = content
+            self._revision += 1
+        self._wake()
+        expires_at = liveness.iso(wall + timedelta(seconds=self._valid_for_s))
+        document = {
+            "schema": SCHEMA,
+            "epoch": self._epoch,
+            "revision": self._revision,
+            "generated_at": liveness.iso(wall),
+            "expires_at": expires_at,
+            "valid_for_s": self._valid_for_s,
+            "mode": MODE,
+            "backends": entries,
+            "models": liveness.by_alias(backends),
+        }
+        body = json.dumps(document, ensure_ascii=False).encode() + b"\n"
+        return Document(body=body, epoch=self._epoch, revision=self._revision, expires_at=expires_at)
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _follow_wall_clock(self, now: float, wall: datetime) -> None:
+        drift_s = (wall - self._clocks.wall).total_seconds() - (now - self._clocks.now)
+        if abs(drift_s) > CLOCK_STEP_S:
+            self._clocks = Clocks(now=now, wall=wall)
+
+    def _fresh(self, snapshot: Snapshot, *, now: float) -> Snapshot:
+        """Return the snapshot, or one that admits that its owner has not taken a turn for too long."""
+        if now - snapshot.as_of <= self._valid_for_s:
+            return snapshot
+        late = Judgement(verdict=Verdict.UNKNOWN, reason="SupervisorLate", message="our own loop is late")
+        return replace(snapshot, state=replace(snapshot.state, judgement=late))
+
+    def _target_entry(self, snapshot: Snapshot, *, now: float) -> dict[str, Any]:
+        state, evidence = snapshot.state, snapshot.evidence
+        engine = evidence.engine
+        running = engine is not None and engine.life is Life.RUNNING
+        return {
+            "name": snapshot.name,
+            "kind": snapshot.kind,
+            "state": str(liveness.word(state)),
+            "phase": str(state.phase),
+            "verdict": str(state.judgement.verdict),
+            "routable": state.phase.is_routable,
+            "reason": state.judgement.reason,
+            "summary": liveness.summary(snapshot, now=now),
+            "pid": engine.pid if engine and running else None,
+            "uptime_s": round(now - evidence.started_at, 1) if running and evidence.instance else None,
+            "stopped_at": engine.ended_at if engine and not running else None,
+            "since": self._clocks.iso(state.since),
+            "instance": evidence.instance,
+            "restarts": len(state.restarts),
+        }

@@ -1,0 +1,86 @@
+"""Keep the liveness file up to date: written aside, flushed, renamed, so that no reader ever sees half of it."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from loguru import logger
+
+from supervisor.publish.board import Board, Document
+
+REFRESH_SHARE = 1 / 3  # of its validity: an unchanged document is written again after so long
+PART = "liveness file"
+
+
+class LivenessFile:
+    """Writes the board's document to one path, in a thread of its own: a disk may hang, our loop may not."""
+
+    def __init__(self, path: Path, board: Board, *, valid_for_s: float, clock: Callable[[], float] = time.monotonic):
+        self._path = path
+        self._board = board
+        self._refresh_s = valid_for_s * REFRESH_SHARE
+        self._clock = clock
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="liveness-file")
+        self._written_revision = 0
+        self._written_at: float | None = None
+        self._written = asyncio.Event()
+
+    async def run(self) -> None:
+        """Write each new revision at once and an unchanged one now and then, for ever."""
+        while True:
+            document = self._board.document
+            age_s = None if self._written_at is None else self._clock() - self._written_at
+            if document.revision != self._written_revision or age_s is None or age_s >= self._refresh_s:
+                await self._write(document)
+            if self._board.document.revision == document.revision:
+                await self._board.change()
+
+    async def told(self, *, timeout_s: float) -> None:
+        """Return when the newest revision is in the file, or after `timeout_s`: a full disk must not stop us."""
+        revision = self._board.document.revision
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self._written_revision < revision:
+                    await self._written.wait()
+
+    def close(self) -> None:
+        """Let go of the thread, without waiting for a disk that hangs."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _write(self, document: Document) -> None:
+        """Write one document; a failure is told once and tried again with the next one."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, replace_file, self._path, document.body)
+        except OSError as error:
+            if PART not in self._board.problems:
+                logger.error("liveness file {}: {}; routers that read it will soon know nothing", self._path, error)
+            self._board.problems[PART] = f"{self._path} cannot be written: {error.strerror}"
+            self._written_at = self._clock()  # not in a tight loop
+            self._written_revision = document.revision
+        else:
+            if self._board.problems.pop(PART, None):
+                logger.info("liveness file {}: written again", self._path)
+            self._written_at = self._clock()
+            self._written_revision = document.revision
+        self._written.set()
+        self._written = asyncio.Event()
+
+
+def replace_file(path: Path, body: bytes) -> None:
+    """Put `body` at `path` in one step.
+
+    No fsync: the file lives in /run and means nothing after a power cut; readers only need never to see half of it.
+    """
+    aside = path.with_name(f".{path.name}.new")
+    try:
+        with aside.open("wb") as file:
+            file.write(body)
+            file.flush()
+        aside.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise

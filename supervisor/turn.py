@@ -1,0 +1,257 @@
+"""One turn for one target, left to right. Read this file first.
+
+    schedule ─▶ probe ─▶ verdict ─▶ decide ─▶ announce ─▶ act ─▶ record
+
+A `Keeper` owns one target: it alone reads its inbox and writes its state. A turn is short and never waits; slow work
+(a look, a canary, an engine call) runs beside it in `errands.py` and comes back as a new message at the left.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from loguru import logger
+
+from supervisor.core.actions import Act, Action, Announce, Record
+from supervisor.core.decide import can_be_asked, decide, look_every_s, wants_canary, wants_cpu
+from supervisor.core.events import Asked, Ended, Event, Failed, Judged
+from supervisor.core.evidence import Evidence, end_life, forgive, take
+from supervisor.core.liveness import Snapshot
+from supervisor.core.observations import CanarySent, EngineSeen, Life, Observation
+from supervisor.core.policy import Policy
+from supervisor.core.state import Phase, State, Transition, step
+from supervisor.core.verdict import judge
+
+RECONCILE_S = 30.0  # the engine is asked this often even if it never stirs: an event may be lost
+LATE_TURNS = 3  # after so many missed ones we stood still ourselves, and the gap says nothing about the target
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """It is time for a look."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStirred:
+    """The engine says that something happened to the target; what it was, an inspection tells."""
+
+
+Message = Due | EngineStirred | Observation | Asked | Ended | Failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What never changes about a target."""
+
+    name: str
+    kind: str
+    url: str
+    models: tuple[str, ...]
+    restartable: bool
+
+
+class Errands(Protocol):
+    """The slow work a turn may send for; each errand comes back as a message, and none is sent twice at once."""
+
+    def inspect(self) -> None:
+        """Ask the engine about the target."""
+        ...
+
+    def look(self, instance: str | None) -> None:
+        """Read the server's counters."""
+        ...
+
+    def sample_cpu(self, instance: str | None) -> None:
+        """Ask the engine what the target burns."""
+        ...
+
+    def send_canary(self, instance: str | None, attempt: int, slot: int | None) -> None:
+        """Send a real inference request."""
+        ...
+
+    def act(self, act: Act) -> None:
+        """Have the engine do it, after routers were told and it was written down."""
+        ...
+
+    def record(self, transition: Transition, instance: str | None) -> None:
+        """Write a change of phase where it survives us."""
+        ...
+
+    def forget(self) -> None:
+        """Drop what is still asked of an instance that is no more."""
+        ...
+
+
+class Keeper:
+    """Owns one target: folds what is seen, judges, decides, tells, and sends for what must be done."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        policy: Policy,
+        errands: Errands,
+        publish: Callable[[Snapshot], None],
+        pace: Callable[[float], None],
+        state: State,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.identity = identity
+        self.inbox: asyncio.Queue[Message] = asyncio.Queue()
+        self.state = state
+        self.evidence = Evidence(seen_at=clock(), started_at=clock())
+        self._policy = policy
+        self._errands = errands
+        self._publish = publish
+        self._pace = pace
+        self._clock = clock
+        self._chance = chance
+        self._pace_s = policy.tick_s
+        self._last_turn_at = clock()
+        self._inspected_at: float | None = None
+
+    def post(self, message: Message) -> None:
+        """Put a message into the inbox; whoever may not write the state says so here."""
+        self.inbox.put_nowait(message)
+
+    async def run(self) -> None:
+        """Take a turn for every message, for ever."""
+        while True:
+            try:
+                # Our own heartbeat, on the monotonic clock: a wall clock set back would hold the scheduler up.
+                async with asyncio.timeout(LATE_TURNS * self._policy.tick_s):
+                    message = await self.inbox.get()
+            except TimeoutError:
+                message = Due()
+            try:
+                self.turn(message)
+            except Exception as error:  # noqa: BLE001 - the one place: a fault of ours must cost no target its owner
+                logger.opt(exception=error).error("{}: our own turn failed; nothing is held against it", self.name)
+                self.evidence = replace(self.evidence, blind_detail=f"our own turn failed: {error}")
+
+    @property
+    def name(self) -> str:
+        """The target's name."""
+        return self.identity.name
+
+    def snapshot(self) -> Snapshot:
+        """Return what is believed now, for whoever publishes it."""
+        return Snapshot(
+            name=self.identity.name,
+            kind=self.identity.kind,
+            url=self.identity.url,
+            models=self.identity.models,
+            state=self.state,
+            evidence=self.evidence,
+            policy=self._policy,
+            as_of=self._clock(),
+        )
+
+    def turn(self, message: Message) -> None:
+        """Take one turn: see, judge, decide, tell, send for what is to be done."""
+        now = self._clock()
+        self._forgive_our_own_absence(now)
+        match message:
+            case Asked():
+                self._advance(message, now=now)
+            case Ended() | Failed():
+                self._return(message, now=now)
+            case Due() | EngineStirred():
+                self._judge(now)
+            case _:
+                self._see(message, now=now)
+                self._judge(now)
+        self._publish(self.snapshot())
+        self._send_for_more(message, now=now)
+
+    def _forgive_our_own_absence(self, now: float) -> None:
+        gap_s = now - self._last_turn_at
+        self._last_turn_at = now
+        if gap_s > 2 * LATE_TURNS * self._policy.tick_s:
+            logger.warning(
+                "{}: no turn for {:.0f}s, we stood still ourselves; measuring silence anew", self.name, gap_s
+            )
+            self.evidence = forgive(self.evidence, now=now)
+
+    def _see(self, seen: Observation, *, now: float) -> None:
+        before = self.evidence
+        self.evidence = take(before, seen, now=now, cpu_idle_share=self._policy.cpu_idle_share)
+        if isinstance(seen, EngineSeen) and self.evidence.instance != before.instance:
+            self._errands.forget()
+
+    def _judge(self, now: float) -> None:
+        self._advance(Judged(judgement=judge(self.evidence, policy=self._policy, now=now)), now=now)
+
+    def _return(self, event: Ended | Failed, *, now: float) -> None:
+        """Take note that our engine call came back; what that left behind is judged after the next inspection."""
+        if isinstance(event, Failed):
+            # The old instance may well be there still, and then it counts again.
+            self.evidence = replace(self.evidence, engine=None, old_instance=None)
+        elif self.state.phase is Phase.STOPPING:
+            gone = EngineSeen(life=Life.EXITED, instance=self.evidence.instance, stopped_by_operator=True)
+            self.evidence = replace(self.evidence, engine=gone)
+        elif self.evidence.instance is None:
+            self.evidence = replace(self.evidence, engine=None)
+        self._advance(event, now=now)
+
+    def _advance(self, event: Event, *, now: float) -> None:
+        before = self.state
+        self.state = step(before, event, policy=self._policy, now=now, chance=self._chance())
+        if self.state.phase is Phase.RESTARTING and before.phase is not Phase.RESTARTING:
+            # From here on the present instance counts no more; only a new one does.
+            self.evidence = end_life(self.evidence, now=now)
+            self._errands.forget()
+        for action in decide(before, self.state, policy=self._policy):
+            self._do(action)
+        self._set_pace()
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Announce():
+                self._publish(self.snapshot())
+            case Record():
+                _log(self.name, action.transition)
+                self._errands.record(action.transition, self.evidence.instance)
+            case Act():
+                self._errands.act(action)
+
+    def _set_pace(self) -> None:
+        pace_s = look_every_s(self.state.phase, policy=self._policy)
+        if pace_s != self._pace_s:
+            self._pace_s = pace_s
+            self._pace(pace_s)
+
+    def _send_for_more(self, message: Message, *, now: float) -> None:
+        """Send for whatever would tell more; while an engine call of ours is under way, nothing would."""
+        if self.state.phase.is_ours:
+            return
+        if isinstance(message, EngineStirred | Ended | Failed) or self._is_inspection_due(message, now=now):
+            self._inspected_at = now
+            self._errands.inspect()
+        evidence = self.evidence
+        if isinstance(message, Due) and can_be_asked(evidence):
+            self._errands.look(evidence.instance)
+        if wants_cpu(evidence, policy=self._policy, now=now):
+            self._errands.sample_cpu(evidence.instance)
+        if wants_canary(evidence, policy=self._policy, now=now):
+            idle = [slot.id for slot in evidence.slots if not slot.busy]
+            attempt = evidence.canary_attempt + 1
+            self._see(CanarySent(instance=evidence.instance, attempt=attempt), now=now)
+            self._errands.send_canary(evidence.instance, attempt, idle[0] if idle else None)
+
+    def _is_inspection_due(self, message: Message, *, now: float) -> bool:
+        if not isinstance(message, Due):
+            return False
+        in_doubt = self.state.phase not in (Phase.UP, Phase.BUSY)
+        return in_doubt or self._inspected_at is None or now - self._inspected_at >= RECONCILE_S
+
+
+def _log(name: str, change: Transition) -> None:
+    judgement = change.judgement
+    level = "INFO" if change.after in (Phase.UP, Phase.BUSY, Phase.STARTING, Phase.STOPPED) else "WARNING"
+    said = f"{judgement.verdict}, {judgement.message}"
+    logger.log(level, "{}: {} → {} ({}: {})", name, change.before, change.after, judgement.reason, said)
