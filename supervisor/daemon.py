@@ -129,9 +129,9 @@ class Daemon:
         """Pass on what an engine reports; after a gap in the reports anything may have happened to any target."""
         mine = [target for target in self._targets if target.engine is engine]
         async for change in engine.watch():
-            logger.debug("{}: {} {}", engine_name, change.name or "everything", change.what)
             for target in mine:
                 if change.name in (None, target.engine_name):
+                    logger.debug("{}: {}: {}", engine_name, target.engine_name, change.what)
                     self._keepers[target.identity.name].post(EngineStirred())
 
     def _serve(self) -> list[HttpServer]:

@@ -233,7 +233,9 @@ class Keeper:
             self._inspected_at = now
             self._errands.inspect()
         evidence = self.evidence
-        if isinstance(message, Due) and can_be_asked(evidence):
+        # A new life is looked at once: what its counters said while it was well is what silence is told by later.
+        is_new = isinstance(message, EngineSeen) and not evidence.readable_ever
+        if (isinstance(message, Due) or is_new) and can_be_asked(evidence):
             self._errands.look(evidence.instance)
         if wants_cpu(evidence, policy=self._policy, now=now):
             self._errands.sample_cpu(evidence.instance)

@@ -8,6 +8,9 @@ from supervisor.core.policy import Policy
 from supervisor.core.state import Phase, State, transition
 from supervisor.core.verdict import Verdict, quiet
 
+# What a canary meets before its server is up; once the counters can be read, the next one need not wait.
+NOT_YET_THERE = (Reply.REFUSED, Reply.RESET, Reply.LOADING)
+
 
 def decide(before: State, after: State, *, policy: Policy) -> tuple[Action, ...]:
     """Return what follows from a step, in order: tell, write down, then do."""
@@ -43,7 +46,8 @@ def wants_canary(evidence: Evidence, *, policy: Policy, now: float) -> bool:
     since_last_s = now - evidence.canary_ended_at if evidence.canary_ended_at is not None else None
     doubtful = evidence.last_reply not in (None, Reply.ANSWERED) or quiet(evidence, policy=policy, now=now) is not None
     if not evidence.has_proven_itself or doubtful:
-        return since_last_s is None or since_last_s >= policy.canary_retry_s
+        has_just_come_up = bool(evidence.slots) and evidence.last_reply in NOT_YET_THERE
+        return since_last_s is None or has_just_come_up or since_last_s >= policy.canary_retry_s
     proof_at = evidence.last_proof_at
     return proof_at is None or now - proof_at >= policy.canary_every_s
 
@@ -55,8 +59,13 @@ def wants_cpu(evidence: Evidence, *, policy: Policy, now: float) -> bool:
 
 def look_every_s(phase: Phase, *, policy: Policy) -> float:
     """Return how often to look at a target in this phase: closer and faster while in doubt."""
-    doubtful = phase in (Phase.SUSPECT, Phase.STARTING, Phase.RESTARTING, Phase.BACKOFF)
-    return policy.close_tick_s if doubtful else policy.tick_s
+    match phase:
+        case Phase.STARTING | Phase.RESTARTING:
+            return policy.starting_tick_s
+        case Phase.SUSPECT | Phase.BACKOFF:
+            return policy.close_tick_s
+        case _:
+            return policy.tick_s
 
 
 def can_be_asked(evidence: Evidence) -> bool:

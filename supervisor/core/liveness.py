@@ -132,8 +132,9 @@ def summary(snapshot: Snapshot, *, now: float) -> str:
         case Phase.STOPPED:
             return judgement.message
         case Phase.RESTARTING:
-            asked = f"{state.asked} asked for by the operator" if state.asked else _told(judgement.verdict, state, now)
-            return f"restarting; {asked}"
+            return f"restarting; {judgement.message if state.asked else _told(judgement.verdict, state, now)}"
+        case Phase.STOPPING:
+            return judgement.message
         case Phase.BACKOFF | Phase.FAILED:
             return f"{_told(judgement.verdict, state, now)}; {_next(state, policy=snapshot.policy, now=now)}"
         case _:
@@ -143,7 +144,8 @@ def summary(snapshot: Snapshot, *, now: float) -> str:
 def _told(verdict: Verdict, state: State, now: float) -> str:
     since = state.judgement.since
     lasted = "" if since is None else f" for {now - since:.0f}s"
-    return f"{verdict}: {state.judgement.message}{lasted}"
+    what, comma, cpu = state.judgement.message.partition(", ")
+    return f"{verdict}: {what}{lasted}{comma}{cpu}"
 
 
 def _next(state: State, *, policy: Policy, now: float) -> str:

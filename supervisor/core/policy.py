@@ -12,6 +12,7 @@ class Policy:
 
     tick_s: float = 2.0  # a cheap look this often
     close_tick_s: float = 1.0  # ... and this often while suspicious or waiting for a new life
+    starting_tick_s: float = 0.5  # ... and this often while it starts: every look earlier is an outage shorter
     look_timeout_s: float = 1.0  # counters that take longer are silent for this look
     canary_every_s: float = 15.0  # without other proof of life
     canary_retry_s: float = 2.0  # after a bad answer, or while suspicious
@@ -54,6 +55,11 @@ def complaints(policy: Policy) -> list[tuple[str, str]]:
             policy.close_tick_s > policy.tick_s,
             "close_tick_s",
             f"must not exceed tick_s ({policy.tick_s:g}): suspicion looks faster, not slower",
+        ),
+        (
+            policy.starting_tick_s > policy.tick_s,
+            "starting_tick_s",
+            f"must not exceed tick_s ({policy.tick_s:g})",
         ),
         (
             policy.look_timeout_s > policy.tick_s,

@@ -121,6 +121,8 @@ def transition(before: State, after: State) -> Transition | None:
 def _judged(state: State, judgement: Judgement, *, policy: Policy, now: float, chance: float) -> State:
     if state.phase.is_ours:
         return state
+    if state.phase is Phase.STOPPED and judgement.verdict is Verdict.DOWN:
+        return state  # that it is not running is no news
     after = _enter(replace(state, judgement=judgement), TABLE[state.phase][judgement.verdict], now=now)
     after = _forgive(after, policy=policy, now=now)
     if judgement.verdict in TROUBLED and after.phase in (Phase.BACKOFF, Phase.FAILED) and after.retry_at is None:
@@ -160,13 +162,15 @@ def _asked(state: State, verb: Verb, *, now: float) -> State:
     if state.phase.is_ours:
         return state  # one engine call at a time; the asker is told
     phase = Phase.STOPPING if verb is Verb.STOP else Phase.RESTARTING
-    return _enter(replace(state, asked=verb, retry_at=None), phase, now=now)
+    why = replace(state.judgement, reason="OperatorAsked", message=f"{verb} asked for by the operator", since=None)
+    return _enter(replace(state, asked=verb, judgement=why), phase, now=now)
 
 
 def _ended(state: State, *, now: float) -> State:
     match state.phase:
         case Phase.RESTARTING:
-            return _enter(replace(state, asked=None), Phase.STARTING, now=now)
+            fresh = Judgement(verdict=Verdict.WARMING, reason="Restarted", message="waiting for its first answer")
+            return _enter(replace(state, asked=None, judgement=fresh), Phase.STARTING, now=now)
         case Phase.STOPPING:
             stopped = Judgement(verdict=Verdict.STOPPED, reason="Stopped", message="stopped by the operator")
             return _enter(replace(state, asked=None, judgement=stopped), Phase.STOPPED, now=now)

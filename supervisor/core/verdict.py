@@ -143,7 +143,7 @@ def _by_refusals(evidence: Evidence, *, policy: Policy, now: float) -> Judgement
 
 
 def _by_starting(evidence: Evidence, *, policy: Policy, now: float) -> Judgement | None:
-    if _is_starting(evidence, policy=policy, now=now) and not evidence.is_moving:
+    if _is_starting(evidence, policy=policy, now=now):
         return Judgement(verdict=Verdict.WARMING, reason="Starting", message="starting")
     return None
 
@@ -195,7 +195,7 @@ def _weigh(evidence: Evidence, spell: Quiet, *, policy: Policy, now: float) -> t
 
 
 def _by_proof(evidence: Evidence) -> Judgement:
-    if evidence.is_moving and evidence.is_saturated:
+    if evidence.is_moving and evidence.is_saturated and evidence.worked_at is not None:
         return Judgement(verdict=Verdict.BUSY, reason="SlotsMoving", message="every slot at work")
     if evidence.last_reply is Reply.OVERLOADED:
         return Judgement(verdict=Verdict.BUSY, reason="Overloaded", message="answers that it has too much to do")

@@ -66,6 +66,12 @@ def test_the_dead_are_not_asked() -> None:
 
 @pytest.mark.parametrize("phase", Phase)
 def test_doubt_looks_closer(phase: Phase) -> None:
-    in_doubt = phase in (Phase.SUSPECT, Phase.STARTING, Phase.RESTARTING, Phase.BACKOFF)
+    expected = {Phase.SUSPECT: 1.0, Phase.BACKOFF: 1.0, Phase.STARTING: 0.5, Phase.RESTARTING: 0.5}.get(phase, 2.0)
 
-    assert look_every_s(phase, policy=POLICY) == (1.0 if in_doubt else 2.0)
+    assert look_every_s(phase, policy=POLICY) == expected
+
+
+def test_a_server_that_has_just_come_up_is_asked_at_once() -> None:
+    played = Played().play([Moment(counters=Reply.RESET, canary=Reply.RESET), Moment(canary=None)])
+
+    assert played.evidence.canary_since == played.now

@@ -86,11 +86,12 @@ def test_every_alias_names_its_backends_in_the_order_of_the_settings() -> None:
     [
         pytest.param([IDLE], "ready, first token 0.10s, 12s ago", id="ready"),
         pytest.param([IDLE, WORKING], "busy: every slot at work", id="busy"),
-        pytest.param([IDLE, FROZEN_IDLE], "suspect: counters silent, cpu idle for 12s", id="suspect"),
-        pytest.param([IDLE, LIVELOCKED], "busy: counters silent, cpu burning for 12s", id="long-prefill"),
+        pytest.param([IDLE, FROZEN_IDLE], "suspect: counters silent for 12s, cpu idle", id="suspect"),
+        pytest.param([IDLE, LIVELOCKED], "busy: counters silent for 12s, cpu burning", id="long-prefill"),
         pytest.param([IDLE, STOPPED], "stopped by the operator", id="stopped"),
         pytest.param([IDLE, KILLED], "restarting; down: exited with code 137", id="restarting"),
         pytest.param([IDLE, KILLED, KILLED, KILLED], "down: exited with code 137; restart 2/5 in 0s", id="backoff"),
+        pytest.param([replace(IDLE, asked=Verb.STOP)], "stop asked for by the operator", id="stopping"),
         pytest.param([replace(IDLE, asked=Verb.RESTART)], "restarting; restart asked for by the operator", id="asked"),
     ],
 )
@@ -121,7 +122,7 @@ def failed(**known: object) -> Snapshot:
     ],
 )
 def test_what_is_fatal_says_who_is_to_do_what(known: dict[str, object], expected: str) -> None:
-    assert summary(failed(**known), now=NOW) == f"hung: no progress, cpu idle for 14s; {expected}"
+    assert summary(failed(**known), now=NOW) == f"hung: no progress for 14s, cpu idle; {expected}"
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ def test_the_defaults_do_not_contradict_one_another() -> None:
     ("key", "value"),
     [
         ("close_tick_s", 3.0),
+        ("starting_tick_s", 2.1),
         ("look_timeout_s", 2.5),
         ("canary_deadline_s", 700.0),
         ("hung_after_s", 1.5),
