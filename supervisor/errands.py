@@ -8,6 +8,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from loguru import logger
@@ -20,10 +21,11 @@ from supervisor.core.state import Transition
 from supervisor.engines.base import Engine
 from supervisor.errors import EngineUnreachable, SupervisorError
 from supervisor.history.store import Store
-from supervisor.probes.base import CanaryProbe, ProgressProbe
+from supervisor.probes.base import CanaryProbe, Counters, ProgressProbe
 from supervisor.turn import Message
 
-CPU_SPAN_S = 0.5  # the shortest span that tells idle from burning
+LATE_S = 0.3  # counters that take longer may be silent: what the CPU does meanwhile is measured from here
+CPU_SPAN_S = 0.25  # the shortest span that tells idle from burning
 CPU_MEMORY_S = 5.0  # an older sample is no use to measure from
 TOLD_WITHIN_S = 1.0  # how long an act waits until routers have been told
 
@@ -34,6 +36,15 @@ class Spawn(Protocol):
     def __call__(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
         """Start `work`."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CpuReading:
+    """CPU seconds that an instance had burned by a moment of ours."""
+
+    instance: str | None
+    spent_s: float
+    at: float
 
 
 class Runner:
@@ -64,7 +75,7 @@ class Runner:
         self._told = told
         self._clock = clock
         self._under_way: dict[str, asyncio.Task[None]] = {}
-        self._cpu: tuple[str | None, float, float] | None = None  # instance, CPU seconds, when
+        self._cpu: CpuReading | None = None  # the last one
         self._inspect_again = False
         self.post: Callable[[Message], None] = lambda _: None
 
@@ -78,15 +89,9 @@ class Runner:
         if not self._start("inspect", self._inspect()):
             self._inspect_again = True
 
-    def look(self, instance: str | None) -> None:
-        """Read the server's counters, if it has any."""
-        if self._progress is not None:
-            self._start("look", self._look(self._progress, instance))
-
-    def sample_cpu(self, instance: str | None) -> None:
-        """Ask the engine what the target burns."""
-        if self._cpu is None or self._cpu[0] != instance or self._clock() - self._cpu[2] >= CPU_SPAN_S:
-            self._start("cpu", self._sample_cpu(instance))
+    def look(self, instance: str | None, *, with_cpu: bool) -> None:
+        """Read the server's counters, if it has any, and what it burns."""
+        self._start("look", self._look(instance, with_cpu=with_cpu))
 
     def send_canary(self, instance: str | None, attempt: int, slot: int | None) -> None:
         """Send a real inference request; an earlier one to a life that has ended is let go."""
@@ -96,10 +101,10 @@ class Runner:
         )
         self._start("canary", self._send_canary(instance, attempt, slot), or_else=fault)
 
-    def act(self, act: Act) -> None:
-        """Have the engine do it."""
+    def act(self, act: Act, instance: str | None) -> None:
+        """Have the engine do it; unasked, only to the `instance` that was judged."""
         fault = Failed(reason="OurFault", message=f"{act.verb} failed by our own fault, see the log", counts=False)
-        self._start("act", self._act(act), or_else=fault)
+        self._start("act", self._act(act, instance), or_else=fault)
 
     def record(self, transition: Transition, instance: str | None) -> None:
         """Write a change of phase where it survives us; changes may come faster than the disk takes them."""
@@ -107,7 +112,7 @@ class Runner:
 
     def forget(self) -> None:
         """Drop what is still asked of an instance that is no more."""
-        for errand in ("look", "cpu", "canary"):
+        for errand in ("look", "canary"):
             self._drop(errand)
 
     def _start(self, errand: str, work: Coroutine[Any, Any, None], *, or_else: Message | None = None) -> bool:
@@ -148,28 +153,51 @@ class Runner:
             self.post(seen)
             again = self._inspect_again
 
-    async def _look(self, progress: ProgressProbe, instance: str | None) -> None:
-        counters = await progress.look(timeout_s=self._policy.look_timeout_s)
-        self.post(ProgressSeen(instance=instance, reply=counters.reply, slots=counters.slots, detail=counters.detail))
+    async def _look(self, instance: str | None, *, with_cpu: bool) -> None:
+        """Post the CPU's part first: counters that stand still are judged by it."""
+        began = self._clock()
+        counters = await self._counters(instance)
+        if with_cpu or (counters is not None and _may_stand_still(counters)):
+            await self._sample_cpu(instance)
+        if counters is not None:
+            self.post(
+                ProgressSeen(
+                    instance=instance,
+                    reply=counters.reply,
+                    slots=counters.slots,
+                    took_s=self._clock() - began,
+                    detail=counters.detail,
+                )
+            )
+
+    async def _counters(self, instance: str | None) -> Counters | None:
+        if self._progress is None:
+            return None
+        async with asyncio.TaskGroup() as both:
+            looking = both.create_task(self._progress.look(timeout_s=self._policy.look_timeout_s))
+            await asyncio.wait([looking], timeout=LATE_S)
+            if not looking.done():
+                self._cpu = await self._read_cpu(instance)
+        return looking.result()
 
     async def _sample_cpu(self, instance: str | None) -> None:
-        before = self._cpu
-        if before is None or before[0] != instance or self._clock() - before[2] > CPU_MEMORY_S:
-            before = await self._read_cpu(instance)
-            await asyncio.sleep(CPU_SPAN_S)
-        after = await self._read_cpu(instance)
+        before, after = self._cpu, await self._read_cpu(instance)
+        if before is not None and before.instance == instance and after is not None:
+            span_s = after.at - before.at
+            if span_s < CPU_SPAN_S:
+                return
+            if span_s <= CPU_MEMORY_S:
+                burned_s = max(0.0, after.spent_s - before.spent_s)
+                self.post(CpuSeen(instance=instance, burned_s=burned_s, over_s=span_s))
         self._cpu = after
-        if before is not None and after is not None:
-            span_s = max(after[2] - before[2], 0.001)
-            self.post(CpuSeen(instance=instance, burned_s=max(0.0, after[1] - before[1]), over_s=span_s))
 
-    async def _read_cpu(self, instance: str | None) -> tuple[str | None, float, float] | None:
+    async def _read_cpu(self, instance: str | None) -> CpuReading | None:
         try:
             spent_s = await self._engine.cpu_s(self._engine_name)
         except SupervisorError as error:
             self.post(EngineSilent(detail=str(error)))
             return None
-        return None if spent_s is None else (instance, spent_s, self._clock())
+        return None if spent_s is None else CpuReading(instance=instance, spent_s=spent_s, at=self._clock())
 
     async def _send_canary(self, instance: str | None, attempt: int, slot: int | None) -> None:
         answer = await self._canary.send(limit_s=self._policy.canary_limit_s, slot=slot)
@@ -183,13 +211,13 @@ class Runner:
             )
         )
 
-    async def _act(self, act: Act) -> None:
+    async def _act(self, act: Act, instance: str | None) -> None:
         """Announce, write down, look once more, then do."""
         await self._told(TOLD_WITHIN_S)
         number = await self._begin(act)
         outcome: Ended | Failed
         try:
-            outcome = await self._perform(act)
+            outcome = await self._perform(act, instance)
         except SupervisorError as error:
             counts = not isinstance(error, EngineUnreachable)
             outcome = Failed(reason=type(error).__name__, message=f"{act.verb} failed: {error}", counts=counts)
@@ -197,12 +225,15 @@ class Runner:
             await self._write(self._store.end(number, "done" if isinstance(outcome, Ended) else outcome.message))
         self.post(outcome)
 
-    async def _perform(self, act: Act) -> Ended | Failed:
+    async def _perform(self, act: Act, instance: str | None) -> Ended | Failed:
         if not act.by_operator:
             seen = await self._engine.inspect(self._engine_name)
             if seen.stopped_by_operator or seen.life in (Life.PAUSED, Life.RESTARTING, Life.MISSING):
                 message = f"left alone: it is {seen.life} by somebody else's will"
                 return Failed(reason="OperatorWon", message=message, counts=False)
+            if instance is not None and seen.instance not in (None, instance):
+                message = "left alone: somebody else has restarted it meanwhile"
+                return Failed(reason="AlreadyRestarted", message=message, counts=False)
         began = self._clock()
         match act.verb:
             case Verb.START:
@@ -226,3 +257,7 @@ class Runner:
             await writing
         except (sqlite3.Error, OSError) as error:
             logger.error("history: cannot write about {}: {}", self._name, error)
+
+
+def _may_stand_still(counters: Counters) -> bool:
+    return counters.reply is Reply.SILENT or any(slot.busy for slot in counters.slots)

@@ -60,20 +60,16 @@ class Errands(Protocol):
         """Ask the engine about the target."""
         ...
 
-    def look(self, instance: str | None) -> None:
-        """Read the server's counters."""
-        ...
-
-    def sample_cpu(self, instance: str | None) -> None:
-        """Ask the engine what the target burns."""
+    def look(self, instance: str | None, *, with_cpu: bool) -> None:
+        """Read the server's counters, and with them what it burns; a silent server's CPU is asked for in any case."""
         ...
 
     def send_canary(self, instance: str | None, attempt: int, slot: int | None) -> None:
         """Send a real inference request."""
         ...
 
-    def act(self, act: Act) -> None:
-        """Have the engine do it, after routers were told and it was written down."""
+    def act(self, act: Act, instance: str | None) -> None:
+        """Have the engine do it to `instance`, after routers were told and it was written down."""
         ...
 
     def record(self, transition: Transition, instance: str | None) -> None:
@@ -217,7 +213,7 @@ class Keeper:
                 _log(self.name, action.transition)
                 self._errands.record(action.transition, self.evidence.instance)
             case Act():
-                self._errands.act(action)
+                self._errands.act(action, self.evidence.old_instance)
 
     def _set_pace(self) -> None:
         pace_s = look_every_s(self.state.phase, policy=self._policy)
@@ -236,9 +232,7 @@ class Keeper:
         # A new life is looked at once: what its counters said while it was well is what silence is told by later.
         is_new = isinstance(message, EngineSeen) and not evidence.readable_ever
         if (isinstance(message, Due) or is_new) and can_be_asked(evidence):
-            self._errands.look(evidence.instance)
-        if wants_cpu(evidence, policy=self._policy, now=now):
-            self._errands.sample_cpu(evidence.instance)
+            self._errands.look(evidence.instance, with_cpu=wants_cpu(evidence, policy=self._policy, now=now))
         if wants_canary(evidence, policy=self._policy, now=now):
             idle = [slot.id for slot in evidence.slots if not slot.busy]
             attempt = evidence.canary_attempt + 1

@@ -53,8 +53,12 @@ def wants_canary(evidence: Evidence, *, policy: Policy, now: float) -> bool:
 
 
 def wants_cpu(evidence: Evidence, *, policy: Policy, now: float) -> bool:
-    """Whether the engine should be asked for CPU time: only once something is overdue."""
-    return can_be_asked(evidence) and quiet(evidence, policy=policy, now=now) is not None
+    """Whether a look should ask the engine for CPU time too: while work is under way, or once something is overdue.
+
+    A slot at work may stand still for minutes in a long prefill; what its CPU did meanwhile must be known by then, or
+    every long prompt would be suspected first.
+    """
+    return evidence.is_working or quiet(evidence, policy=policy, now=now) is not None
 
 
 def look_every_s(phase: Phase, *, policy: Policy) -> float:

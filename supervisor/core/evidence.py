@@ -154,7 +154,7 @@ def _take_progress(evidence: Evidence, seen: ProgressSeen, *, now: float) -> Evi
         return _take_slots(before, seen.slots, now=now)
     refusals = evidence.refusals + 1 if seen.reply in UNREACHED else 0
     if seen.reply in (Reply.SILENT, Reply.RESET, Reply.REFUSED):
-        since = now if evidence.silent_since is None else evidence.silent_since
+        since = now - seen.took_s if evidence.silent_since is None else evidence.silent_since
         return replace(before, refusals=refusals, silent_since=since, standing_since=None)
     # Loading, no such endpoint, no leave to ask, or not slots at all: it spoke, and told us nothing about progress.
     return replace(before, refusals=refusals, silent_since=None, standing_since=None, slots=())

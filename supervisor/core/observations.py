@@ -73,10 +73,14 @@ class Slot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgressSeen:
-    """The server's own counters: `slots` where it answered, the manner of its silence otherwise."""
+    """The server's own counters: `slots` where it answered, the manner of its silence otherwise.
+
+    `took_s` is how long the look lasted: a server that said nothing in that time has been silent since its beginning.
+    """
 
     instance: str | None
     reply: Reply
+    took_s: float = 0.0
     slots: tuple[Slot, ...] = ()
     detail: str = ""
 

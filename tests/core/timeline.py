@@ -103,9 +103,11 @@ class Played:
         if moment.counters is Reply.ANSWERED:
             self.decoded += moment.decoded or 0
             slots = (Slot(id=0, busy=moment.decoded is not None, task=1, decoded=self.decoded, prefilled=0),)
-        self._see(ProgressSeen(instance=instance, reply=moment.counters, slots=slots))
-        if wants_cpu(self.evidence, policy=self.policy, now=self.now) and moment.cpu_s is not None:
+        overdue = wants_cpu(self.evidence, policy=self.policy, now=self.now)
+        may_stand_still = moment.counters is Reply.SILENT or moment.decoded is not None
+        if moment.cpu_s is not None and (overdue or may_stand_still):
             self._see(CpuSeen(instance=instance, burned_s=moment.cpu_s, over_s=TICK_S))
+        self._see(ProgressSeen(instance=instance, reply=moment.counters, slots=slots))
         if wants_canary(self.evidence, policy=self.policy, now=self.now):
             self._see(CanarySent(instance=instance, attempt=self.evidence.canary_attempt + 1))
         if self.evidence.canary_since is not None and moment.canary is not None:

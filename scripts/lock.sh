@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Pin what pyproject.toml asks for, with hashes: requirements/runtime.txt for users, requirements/dev.txt for everything
+# here. The files name no index and no address, so they work with whatever index the reader's pip is set up for.
+#   usage: scripts/lock.sh [--upgrade]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+PIP_TOOLS=7.6.2
+tools=.cache/lock
+python=${PYTHON:-.venv/bin/python}
+if [[ ! -x $tools/bin/pip-compile ]]; then
+    echo "installing pip-tools $PIP_TOOLS into $tools"
+    "$python" -m venv --clear "$tools"
+    "$tools/bin/pip" --quiet install "pip-tools==$PIP_TOOLS"
+fi
+
+# pip-compile knows no dependency groups: write them out for it.
+asked=requirements/dev.in
+trap 'rm -f "$asked"' EXIT
+"$tools/bin/python" - >"$asked" <<'PYTHON'
+import tomllib
+from pathlib import Path
+
+project = tomllib.loads(Path("pyproject.toml").read_text())
+print("-c runtime.txt")
+print("editables")  # what hatchling needs for an editable install without build isolation
+print("\n".join(project["project"]["dependencies"] + project["dependency-groups"]["dev"]))
+PYTHON
+
+compile() {
+    CUSTOM_COMPILE_COMMAND="make lock" "$tools/bin/pip-compile" --quiet --generate-hashes --allow-unsafe --strip-extras \
+        --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --resolver=backtracking "${@:3}" --output-file "$2" "$1"
+}
+compile pyproject.toml requirements/runtime.txt "$@"
+compile "$asked" requirements/dev.txt "$@"
+sed -i "s|-r $asked|pyproject.toml (dev)|; s|-c runtime.txt|requirements/runtime.txt|; s|-c requirements/runtime.txt|requirements/runtime.txt|" requirements/dev.txt
+grep -c '^[a-z].*==' requirements/*.txt | sed 's/:/: /; s/$/ packages pinned/'

@@ -1,0 +1,56 @@
+"""Errands that are never run: they are written down in the order they were asked for, with what was told by then."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from supervisor.core.actions import Act
+from supervisor.core.liveness import Snapshot
+from supervisor.core.state import Transition
+
+
+@dataclass
+class Ledger:
+    """What a keeper asked for and told, in order; stands in for its errands and for the board."""
+
+    lines: list[str] = field(default_factory=list)
+    acts: list[tuple[Act, str | None]] = field(default_factory=list)
+    told: list[Snapshot] = field(default_factory=list)
+    paces: list[float] = field(default_factory=list)
+    canaries: list[tuple[str | None, int, int | None]] = field(default_factory=list)
+    transitions: list[Transition] = field(default_factory=list)
+
+    def inspect(self) -> None:
+        self.lines.append("inspect")
+
+    def look(self, instance: str | None, *, with_cpu: bool) -> None:
+        self.lines.append(f"look at {instance}{' and its cpu' if with_cpu else ''}")
+
+    def send_canary(self, instance: str | None, attempt: int, slot: int | None) -> None:
+        self.lines.append(f"canary to {instance}")
+        self.canaries.append((instance, attempt, slot))
+
+    def act(self, act: Act, instance: str | None) -> None:
+        self.lines.append(f"{act.verb} {instance}")
+        self.acts.append((act, instance))
+
+    def record(self, transition: Transition, instance: str | None) -> None:  # noqa: ARG002 - the Protocol's
+        self.lines.append(f"record {transition.after}")
+        self.transitions.append(transition)
+
+    def forget(self) -> None:
+        self.lines.append("forget")
+
+    def publish(self, snapshot: Snapshot) -> None:
+        told = f"tell {snapshot.state.phase}"
+        if self.lines[-1:] != [told]:
+            self.lines.append(told)
+        self.told.append(snapshot)
+
+    async def has(self, line: str, *, within_s: float = 5.0) -> None:
+        """Wait until `line` has been written down."""
+        async with asyncio.timeout(within_s):
+            while line not in self.lines:  # noqa: ASYNC110 - whoever writes here knows nothing of events
+                await asyncio.sleep(0.001)
+
+    def pace(self, every_s: float) -> None:
+        self.paces.append(every_s)

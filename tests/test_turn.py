@@ -1,0 +1,256 @@
+"""Stories of one target, turn by turn, over errands that are only written down and a clock that we turn."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from supervisor.core.events import Asked, Ended, Failed, Verb
+from supervisor.core.observations import CanaryEnded, CpuSeen, EngineSeen, EngineSilent, Life, ProgressSeen, Reply, Slot
+from supervisor.core.policy import Policy
+from supervisor.core.state import Phase, State
+from supervisor.turn import Due, EngineStirred, Identity, Keeper, Message
+from tests.fakes.errands import Ledger
+
+POLICY = Policy()
+PLANNER = Identity(name="planner", kind="backend", url="http://127.0.0.1:8092", models=("planner",), restartable=True)
+
+
+class Story:
+    """A keeper whose world we are."""
+
+    def __init__(self, *, phase: Phase = Phase.UNKNOWN) -> None:
+        self.now = 5000.0
+        self.ledger = Ledger()
+        self.keeper = Keeper(
+            PLANNER,
+            policy=POLICY,
+            errands=self.ledger,
+            publish=self.ledger.publish,
+            pace=self.ledger.pace,
+            state=State(phase=phase, since=self.now),
+            clock=lambda: self.now,
+            chance=lambda: 0.0,
+        )
+
+    def phase(self) -> Phase:
+        return self.keeper.state.phase
+
+    def happens(self, *messages: Message, after_s: float = 0.0) -> list[str]:
+        """Let time pass and messages arrive; return what the keeper asked for and told."""
+        self.now += after_s
+        before = len(self.ledger.lines)
+        for message in messages:
+            self.keeper.turn(message)
+        return self.ledger.lines[before:]
+
+    def running(self, instance: str = "one") -> EngineSeen:
+        return EngineSeen(life=Life.RUNNING, instance=instance, age_s=3.0, pid=42)
+
+    def counters(self, reply: Reply = Reply.ANSWERED, *, decoded: int | None = None) -> ProgressSeen:
+        slots = (Slot(id=0, busy=decoded is not None, task=1, decoded=decoded or 0, prefilled=0),)
+        answered = reply is Reply.ANSWERED
+        return ProgressSeen(instance=self.keeper.evidence.instance, reply=reply, slots=slots if answered else ())
+
+    def canary(self, reply: Reply = Reply.ANSWERED) -> CanaryEnded:
+        evidence = self.keeper.evidence
+        return CanaryEnded(instance=evidence.instance, attempt=evidence.canary_attempt, reply=reply, first_token_s=0.04)
+
+    def idle_cpu(self) -> CpuSeen:
+        return CpuSeen(instance=self.keeper.evidence.instance, burned_s=0.0, over_s=1.0)
+
+    def comes_up(self) -> None:
+        self.happens(Due(), self.running())
+        self.happens(self.counters())
+        self.happens(self.canary())
+
+    def hangs(self) -> None:
+        for _ in range(12):
+            self.happens(Due(), self.counters(Reply.SILENT), self.idle_cpu(), after_s=1.0)
+
+
+def test_a_first_turn_asks_everybody() -> None:
+    story = Story()
+
+    asked = story.happens(Due())
+
+    assert asked == ["tell unknown", "inspect", "look at None", "canary to None"]
+
+
+def test_a_hung_model_is_announced_restarted_once_and_left_alone_until_its_new_instance_answers() -> None:
+    story = Story()
+    story.comes_up()
+
+    story.hangs()
+
+    assert [(act.verb, act.grace_s, instance) for act, instance in story.ledger.acts] == [(Verb.RESTART, 2.0, "one")]
+    while_it_restarts = story.happens(Due(), EngineStirred(), Due(), after_s=1.0)
+    assert while_it_restarts == []  # nothing is asked, and nothing new is told
+    afterwards = story.happens(Ended(), after_s=3.0)
+    assert afterwards == ["tell starting", "record starting", "tell starting", "inspect"]
+    assert not story.keeper.state.phase.is_routable
+    story.happens(story.running("one"), Due(), after_s=0.1)
+    assert story.phase() is Phase.STARTING
+    asked = story.happens(story.running("two"), after_s=0.1)
+    assert "look at two" in asked
+    story.happens(story.counters())
+    story.happens(story.canary())
+    assert story.phase() is Phase.UP
+    assert len(story.ledger.acts) == 1
+
+
+def test_routers_are_told_and_it_is_written_down_before_anything_is_done() -> None:
+    story = Story()
+    story.comes_up()
+
+    asked = story.happens(EngineSeen(life=Life.EXITED, instance="one", exit_code=137))
+
+    assert asked == ["forget", "tell restarting", "record restarting", "restart one", "tell restarting"]
+
+
+def test_suspicion_is_told_at_once_and_looked_into_faster() -> None:
+    story = Story()
+    story.comes_up()
+
+    asked = story.happens(story.counters(Reply.SILENT))
+
+    assert asked[:2] == ["tell suspect", "record suspect"]
+    assert "look at one and its cpu" in story.happens(Due(), after_s=1.0)
+    assert story.ledger.paces[-1] == POLICY.close_tick_s
+
+
+def test_a_canary_goes_to_an_idle_slot_and_is_sent_once() -> None:
+    story = Story()
+    story.comes_up()
+
+    story.happens(Due(), after_s=16.0)
+    story.happens(Due(), Due(), after_s=1.0)
+
+    assert [instance for instance, _, _ in story.ledger.canaries] == [None, "one", "one"]
+    assert story.ledger.canaries[-1][2] == 0
+
+
+def test_what_is_still_asked_of_an_old_life_is_dropped_with_it() -> None:
+    story = Story()
+    story.comes_up()
+
+    asked = story.happens(story.running("two"))
+
+    assert asked[0] == "forget"
+
+
+def test_an_operators_stop_is_done_told_and_never_undone() -> None:
+    story = Story()
+    story.comes_up()
+
+    story.happens(Asked(verb=Verb.STOP))
+    story.happens(Ended(), after_s=1.0)
+    gone = EngineSeen(life=Life.EXITED, instance="one", exit_code=0)
+    for _ in range(100):
+        story.happens(Due(), gone, after_s=2.0)
+
+    assert [act.verb for act, _ in story.ledger.acts] == [Verb.STOP]
+    assert story.phase() is Phase.STOPPED
+    assert story.keeper.state.judgement.message == "stopped by the operator"
+
+
+def test_what_was_stopped_before_we_were_born_stays_stopped() -> None:
+    story = Story(phase=Phase.STOPPED)
+
+    story.happens(Due(), EngineSeen(life=Life.EXITED, instance="one", exit_code=137))
+
+    assert story.phase() is Phase.STOPPED
+    assert story.ledger.acts == []
+
+
+def test_an_operators_start_ends_a_stop() -> None:
+    story = Story(phase=Phase.STOPPED)
+
+    story.happens(Asked(verb=Verb.START), Ended())
+    story.happens(story.running("two"))
+    story.happens(story.counters())
+    story.happens(story.canary())
+
+    assert [act.verb for act, _ in story.ledger.acts] == [Verb.START]
+    assert story.phase() is Phase.UP
+
+
+def test_a_restart_that_failed_leaves_the_old_instance_to_be_judged_again() -> None:
+    story = Story()
+    story.comes_up()
+    story.hangs()
+
+    asked = story.happens(Failed(reason="EngineRefused", message="cannot be killed"), after_s=5.0)
+    story.happens(story.running("one"), after_s=0.1)
+
+    assert "inspect" in asked
+    assert story.keeper.evidence.instance == "one"
+    assert not story.phase().is_routable
+
+
+def test_an_engine_that_cannot_be_asked_costs_nobody_a_restart() -> None:
+    story = Story()
+    story.comes_up()
+
+    for _ in range(300):
+        story.happens(Due(), story.counters(Reply.SILENT), EngineSilent(detail="no answer"), after_s=1.0)
+
+    assert story.ledger.acts == []
+    assert story.phase() is Phase.SUSPECT
+
+
+def test_a_gap_in_our_own_turns_is_held_against_nobody() -> None:
+    story = Story()
+    story.comes_up()
+    story.happens(Due(), story.counters(Reply.SILENT), story.idle_cpu(), after_s=1.0)
+
+    story.happens(Due(), story.counters(Reply.SILENT), story.idle_cpu(), after_s=3600.0)
+
+    assert story.ledger.acts == []
+
+
+def test_the_engine_is_asked_now_and_then_even_if_it_never_stirs() -> None:
+    story = Story()
+    story.comes_up()
+
+    soon = story.happens(Due(), story.counters(), after_s=2.0)
+    later = story.happens(Due(), after_s=30.0)
+
+    assert "inspect" not in soon
+    assert "inspect" in later
+
+
+async def test_a_fault_in_a_turn_of_ours_costs_no_target_its_owner() -> None:
+    story = Story()
+    faults = [ValueError("a bug of ours")]
+
+    def look(instance: str | None, *, with_cpu: bool) -> None:  # noqa: ARG001 - the Protocol's
+        if faults:
+            raise faults.pop()
+        story.ledger.lines.append(f"look at {instance}")
+
+    story.ledger.look = look  # type: ignore[method-assign]
+    task = asyncio.create_task(story.keeper.run())
+    story.keeper.post(Due())
+    story.keeper.post(Due())
+    await story.ledger.has("look at None")
+
+    assert not task.done()
+    assert story.keeper.state.judgement.reason == "CannotLook"
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_turns_go_on_when_the_scheduler_does_not() -> None:
+    story = Story()
+    quick = replace(POLICY, tick_s=0.02, close_tick_s=0.02, look_timeout_s=0.01)
+    story.keeper._policy = quick
+    task = asyncio.create_task(story.keeper.run())
+
+    await story.ledger.has("inspect")
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert story.keeper.state.phase is Phase.UNKNOWN
