@@ -27,7 +27,7 @@ class Word(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
-_WORDS = {
+WORDS = {
     Phase.UNKNOWN: Word.UNKNOWN,
     Phase.STARTING: Word.STARTING,
     Phase.UP: Word.RUNNING,
@@ -77,7 +77,7 @@ def iso(wall: datetime) -> str:
 
 def word(state: State) -> Word:
     """Return supervisord's word for a state."""
-    return _WORDS[state.phase]
+    return WORDS[state.phase]
 
 
 def backend_entry(snapshot: Snapshot, *, clocks: Clocks, now: float) -> dict[str, Any]:

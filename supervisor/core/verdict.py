@@ -64,7 +64,7 @@ def judge(evidence: Evidence, *, policy: Policy, now: float) -> Judgement:
     silence = None if starting else _by_silence(evidence, policy=policy, now=now)
     if silence and silence.verdict is not Verdict.BUSY:
         return silence
-    return _by_answers(evidence, policy=policy) or starting or silence or _by_proof(evidence)
+    return _by_answers(evidence, policy=policy) or starting or silence or _by_proof(evidence, policy=policy, now=now)
 
 
 def quiet(evidence: Evidence, *, policy: Policy, now: float) -> Quiet | None:
@@ -194,8 +194,8 @@ def _weigh(evidence: Evidence, spell: Quiet, *, policy: Policy, now: float) -> t
     return Verdict.SUSPECT, cpu
 
 
-def _by_proof(evidence: Evidence) -> Judgement:
-    if evidence.is_moving and evidence.is_saturated and evidence.worked_at is not None:
+def _by_proof(evidence: Evidence, *, policy: Policy, now: float) -> Judgement:
+    if _is_at_work_for_others(evidence, policy=policy, now=now):
         return Judgement(verdict=Verdict.BUSY, reason="SlotsMoving", message="every slot at work")
     if evidence.last_reply is Reply.OVERLOADED:
         return Judgement(verdict=Verdict.BUSY, reason="Overloaded", message="answers that it has too much to do")
@@ -204,6 +204,15 @@ def _by_proof(evidence: Evidence) -> Judgement:
     if evidence.worked_at is not None:
         return Judgement(verdict=Verdict.READY, reason="SlotsMoved", message="seen at work")
     return Judgement(verdict=Verdict.UNKNOWN, reason="NotYetKnown", message="no answer yet")
+
+
+def _is_at_work_for_others(evidence: Evidence, *, policy: Policy, now: float) -> bool:
+    """Whether every slot is busy and moving, and not merely with our own canary."""
+    if not (evidence.is_saturated and evidence.is_moving) or evidence.worked_at is None:
+        return False
+    if evidence.canary_since is not None and now - evidence.canary_since < policy.tick_s:
+        return False
+    return evidence.answered_at is None or evidence.worked_at > evidence.answered_at
 
 
 def _first_token(first_token_s: float | None) -> str:

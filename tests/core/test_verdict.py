@@ -6,7 +6,7 @@ import pytest
 
 from supervisor.core.actions import Act
 from supervisor.core.events import Verb
-from supervisor.core.observations import CanaryEnded, CpuSeen, EngineSeen, Life, ProgressSeen, Reply, Slot
+from supervisor.core.observations import CanaryEnded, CanarySent, CpuSeen, EngineSeen, Life, ProgressSeen, Reply, Slot
 from supervisor.core.policy import Policy
 from supervisor.core.state import Phase
 from supervisor.core.verdict import Verdict, judge
@@ -119,6 +119,19 @@ def test_a_canary_that_waits_behind_a_users_work_is_not_overdue() -> None:
 
     assert played.acts == []
     assert verdict(played) is Verdict.BUSY
+
+
+def test_a_slot_that_works_on_our_own_canary_makes_no_server_busy() -> None:
+    played = Played().play([IDLE] * 15)
+    on_ours = Moment(decoded=1, canary=None)
+
+    played._see(CanarySent(instance="life-1", attempt=played.evidence.canary_attempt + 1))
+    played.play([on_ours])
+    while_it_works = verdict(played)
+    played._see(CanaryEnded(instance="life-1", attempt=played.evidence.canary_attempt, reply=Reply.ANSWERED))
+    played._judge()
+
+    assert (while_it_works, verdict(played)) == (Verdict.READY, Verdict.READY)
 
 
 def test_a_server_without_counters_is_judged_by_its_answers() -> None:
