@@ -22,13 +22,13 @@ from examples.clients import Clients
 from supervisor.client import Liveness
 from testbed import engine, tiny_model
 from testbed.cache import cache_dir
-from testbed.clients import Busy, busy, chat, wait_until
+from testbed.clients import Busy, busy, chat
 from testbed.stack import DEFAULT_PORTS, MODELS, Plan, Stack, is_free
 
 PREFIX = "benchai-demo-"
 LINE_S, QUIET_LINE_S = 1.0, 10.0
 HUNG, KILLED, BUSY = "general", "code", "planner"
-BUSY_S = 35.0  # how long the one answer should take, as fast as the server was before the story began
+BUSY_S = 25.0  # how long the one answer should take, as fast as the server was before the story began
 MOST_TOKENS = 7500  # what fits into its context
 STORY_WITHIN_S = 60.0
 
@@ -141,11 +141,7 @@ def running_stack(console: Console) -> Iterator[Stack]:
         plan = Plan(prefix=PREFIX, ports=ports(console), models={BUSY: slow})
         stack = closing.enter_context(Stack(folder, tiny, plan, client=client))
         console.print("starting: four model servers, benchai-supervisord, a router")
-        stack.start_servers()
-        stack.start_daemon()
-        stack.start_router()
-        wait_until(lambda: stack.target("router")["verdict"] == "ready", "the way through the router answers")
-        yield stack
+        yield stack.start_all()
 
 
 def status(console: Console, stack: Stack) -> None:
@@ -157,7 +153,7 @@ def status(console: Console, stack: Stack) -> None:
 
 def tell_story(console: Console, stack: Stack) -> bool:
     """Let it happen; return whether all of it did."""
-    instances = {name: stack.target(name)["instance"] for name in MODELS}
+    instances = stack.instances()
     tokens = _tokens_for(stack.url(BUSY))
     with (
         Clients(stack.router_url) as clients,
@@ -172,13 +168,13 @@ def tell_story(console: Console, stack: Stack) -> bool:
             watch.chapters.append(Chapter(HUNG, "hung behind a good /health", instances[HUNG], time.monotonic()))
             console.print(f"[bold]{HUNG}: inference thread frozen[/]; its /health still says ok")
             watch.until(lambda: watch.chapters[0].is_over, within_s=STORY_WITHIN_S)
-        stack.kill(KILLED)
+        stack.kill_server(KILLED)
         watch.chapters.append(Chapter(KILLED, "killed", instances[KILLED], time.monotonic()))
         console.print(f"[bold]{KILLED}: killed[/]")
         watch.until(lambda: watch.chapters[1].is_over, within_s=STORY_WITHIN_S)
         answered = _finish_answer(watch, working)
         watch.until(lambda: all(b["verdict"] == "ready" for b in stack.liveness()["backends"]), within_s=30.0)
-    after = {name: stack.target(name)["instance"] for name in MODELS}
+    after = stack.instances()
     untouched = [name for name in MODELS if after[name] == instances[name]]
     status(console, stack)
     _show(console, watch.chapters, clients, answered=answered)
@@ -241,7 +237,7 @@ def stay(console: Console, stack: Stack) -> bool:
     console.print(f"ask:     curl {stack.router_url}/v1/chat/completions -H 'Content-Type: application/json' \\")
     console.print(f"           -d '{body}'", markup=False)
     console.print(
-        f"see:     {ctl} status\nliveness: curl {stack.url('http')}/v1/liveness\nlog:     {stack.folder}/daemon.log"
+        f"see:     {ctl} status\nliveness: curl {stack.address}/v1/liveness\nlog:     {stack.folder}/daemon.log"
     )
     console.print("Press Enter to freeze a server's inference thread (its /health goes on saying ok), Ctrl-C to end.")
     names = list(MODELS)
