@@ -1,0 +1,101 @@
+"""What the testbed takes from Debian: this machine's own mirror, and tools that apt can install.
+
+The mirror is read from apt's own view of its sources, so that proxies, caches and local mirrors are used as they are
+set up here; no address is written down in this project.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from testbed.cache import cache_dir
+from testbed.dockerd import may_install
+
+KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")  # of every Debian; it signs all its releases
+APT_TIMEOUT_S: Final = 600
+
+
+class NotToBeHad(Exception):
+    """Something of Debian's cannot be had here; the message says why and what to do."""
+
+
+def mirror() -> str | None:
+    """Return the address of the Debian archive that this machine's apt uses; None where it uses none."""
+    codename = _release().get("VERSION_CODENAME")
+    if _release().get("ID") != "debian" or not codename or not shutil.which("apt-get"):
+        return None
+    for target in _stanzas(run_apt("indextargets", "Created-By: Packages")):
+        if target.get("Component") == "main" and codename in (target.get("Release"), target.get("Codename")):
+            return target["Repo-URI"].rstrip("/")
+    return None
+
+
+def ensure_tool(tool: str, package: str) -> None:
+    """Install `package` where `tool` is missing, and say so.
+
+    Raises:
+        NotToBeHad: we may not, or apt could not.
+    """
+    if shutil.which(tool):
+        return
+    if not may_install():
+        raise NotToBeHad(f"{tool} is missing, and only root on Debian or Ubuntu may add it: apt-get install {package}")
+    print(f"testbed: {tool} is missing; we are root on Debian or Ubuntu: apt-get install {package}", flush=True)
+    run_apt("update")
+    run_apt("install", "-y", "--no-install-recommends", package)
+
+
+def run_apt(*arguments: str, cwd: Path | None = None) -> str:
+    """Run apt-get and return what it printed.
+
+    Raises:
+        NotToBeHad: it failed; its last words are in the message, all of them in a log file.
+    """
+    command = ["apt-get", *arguments]
+    return run_logged(
+        command, log="apt-get.log", cwd=cwd, timeout_s=APT_TIMEOUT_S, env={"DEBIAN_FRONTEND": "noninteractive"}
+    )
+
+
+def run_logged(
+    command: Sequence[str], *, log: str, timeout_s: float, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> str:
+    """Run `command`, keep what it says on standard error in a file under `.cache/logs`, and return what it printed.
+
+    Raises:
+        NotToBeHad: it could not be run, failed or took too long.
+    """
+    path = cache_dir("logs") / log
+    try:
+        with path.open("w") as errors:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                cwd=cwd,
+                env={**os.environ, **(env or {})},
+                check=True,
+                timeout=timeout_s,
+            )
+    except (OSError, subprocess.SubprocessError) as problem:
+        last = path.read_text(errors="replace").splitlines()[-1:]
+        raise NotToBeHad(f"{' '.join(command[:3])} … failed, see {path}: {''.join(last) or problem}") from problem
+    return done.stdout
+
+
+def _release() -> dict[str, str]:
+    try:
+        lines = Path("/etc/os-release").read_text().splitlines()
+    except OSError:
+        return {}
+    return {key: value.strip('"') for key, _, value in (line.partition("=") for line in lines)}
+
+
+def _stanzas(text: str) -> list[dict[str, str]]:
+    blocks = [block.splitlines() for block in text.split("\n\n") if block.strip()]
+    return [dict(line.split(": ", 1) for line in block if ": " in line) for block in blocks]
