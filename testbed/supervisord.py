@@ -120,16 +120,18 @@ class Supervisord:
     def wait_target(self, name: str, *, within_s: float = 30.0, **wanted: object) -> dict[str, Any]:
         """Wait until a target's status has the `wanted` values, and return it."""
 
+        entry: dict[str, Any] = {}
+
         def is_so() -> bool:
             self.check_alive()
-            entry = self.target(name)
+            entry.update(self.target(name))
             return all(entry[key] == value for key, value in wanted.items())
 
         try:
             wait_until(is_so, f"{name} is {wanted}", within_s=within_s)
         except TimeoutError as late:
-            raise TimeoutError(f"{late}; it is {self.target(name)}; log: {self.log()[-3000:]}") from late
-        return self.target(name)
+            raise TimeoutError(f"{late}; it is {entry}; log: {self.log()[-3000:]}") from late
+        return entry
 
     def ctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run benchai-supervisorctl against it."""

@@ -12,6 +12,7 @@ from testbed import tiny_model
 from testbed.engine import find
 from testbed.image import ensure_image
 from testbed.servers import ContainerServers, ProcessServers
+from tests.engines.private_engine import PrivateEngine, obstacle
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +33,20 @@ def engine() -> Iterator[docker.DockerClient]:
 def image(engine: docker.DockerClient) -> str:
     """The tag of the model server's image."""
     return ensure_image(engine)
+
+
+@pytest.fixture(scope="session")
+def dockerd(
+    engine: docker.DockerClient, image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PrivateEngine]:
+    """A Docker engine of our own beside the one that others use. It needs root and the `dockerd` program."""
+    if reason := obstacle():
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must be able to start a second Docker engine: {reason}")
+        pytest.skip(f"no second Docker engine: {reason}")
+    with PrivateEngine(tmp_path_factory.mktemp("dockerd")) as private:
+        private.take_image(engine, image)
+        yield private
 
 
 @pytest.fixture(scope="session")

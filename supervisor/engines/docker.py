@@ -1,0 +1,226 @@
+"""Containers of a Docker engine, by name. Translates and does nothing else: no thresholds, no retries, no opinions."""
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+
+from docker import APIClient
+from docker.errors import NotFound
+from loguru import logger
+
+from supervisor.core.observations import EngineSeen, Life
+from supervisor.engines.base import Changed
+from supervisor.engines.docker_calls import EngineCalls
+from supervisor.engines.docker_ends import Ends
+from supervisor.engines.docker_events import Connected, Ended, EventStream
+from supervisor.engines.docker_pool import T, connect
+from supervisor.engines.docker_state import (
+    Attributes,
+    ContainerEvent,
+    Memory,
+    read_container,
+    read_event,
+    read_time,
+    was_asked_to_end,
+)
+from supervisor.errors import SupervisorError, TargetMissing
+
+# The SDK gives up first, so that an unanswered call gives its thread back.
+CLIENT_SHARE = 0.8
+RETRY_FIRST_S = 0.2  # a restarting engine is back in about half a second
+RETRY_MAX_S = 5.0
+MOST_LINES = 1000  # of a log, of at most 16 KiB each: the engine can be asked for so many lines, not for so many bytes
+
+
+class DockerEngine:
+    """Starts, stops, restarts and inspects containers."""
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        timeout_s: float,
+        workers: int,
+        ping_every_s: float = 10.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Connect to nothing yet: the engine may come later.
+
+        `timeout_s` bounds every call, on top of the grace where one is given; `workers` bounds the threads that a hung
+        engine can hold; a stream without events is pinged every `ping_every_s`; `clock` is wall time.
+        """
+        self._host = host
+        self._timeout_s = timeout_s
+        self._client_timeout_s = CLIENT_SHARE * timeout_s
+        self._ping_every_s = ping_every_s
+        self._clock = clock
+        self._calls = EngineCalls(host=host, client_timeout_s=self._client_timeout_s, workers=workers)
+        self._ends = Ends(clock=clock)
+        self._streams: set[EventStream] = set()
+        self._is_closed = False
+
+    async def inspect(self, name: str) -> EngineSeen:
+        """Return what the engine knows about container `name`."""
+        container = await self._find(name)
+        if container is None:
+            return EngineSeen(life=Life.MISSING)
+        seen = read_container(container, now=self._clock())
+        return replace(seen, stopped_by_operator=await self._is_by_operator(name, container, seen))
+
+    async def start(self, name: str) -> None:
+        """Start container `name`, or let it go on if it is paused."""
+        self._calls.refuse_if_busy(("act", name), f"start {name}")
+        container = await self._existing(name, "start")
+        paused = container["State"]["Status"] == "paused"
+        await self._act(name, "start", lambda client: (client.unpause if paused else client.start)(container["Id"]))
+
+    async def stop(self, name: str, *, grace_s: float) -> None:
+        """Stop container `name`; the engine unpauses a paused one for it."""
+        await self._end(name, "stop", APIClient.stop, grace_s=grace_s)
+
+    async def restart(self, name: str, *, grace_s: float) -> None:
+        """Restart container `name`; once begun, the engine goes through with it whatever becomes of us."""
+        await self._end(name, "restart", APIClient.restart, grace_s=grace_s)
+
+    async def cpu_s(self, name: str) -> float | None:
+        """Return the CPU seconds of the container's whole control group; None while it does not run."""
+
+        def sample(client: APIClient) -> float | None:
+            container = _existing(find(client, name), name, "sample")
+            if not container["State"]["Running"]:
+                return None
+            # Without one_shot every answer takes two seconds. With it the first comes at once, the next not before the
+            # engine looks again, a second later: hence a lane of its own.
+            stats = client.stats(container["Id"], stream=False, one_shot=True)
+            return float(stats["cpu_stats"]["cpu_usage"]["total_usage"]) / 1e9
+
+        return await self._calls.ask(("cpu", name), f"sample the CPU time of {name}", sample, limit_s=self._timeout_s)
+
+    async def log_tail(self, name: str, *, max_bytes: int) -> str:
+        """Return at most the last `max_bytes` of what the container printed, in this life and earlier ones."""
+        lines = min(max(1, max_bytes), MOST_LINES)
+
+        def read(client: APIClient) -> bytes:
+            return client.logs(_existing(find(client, name), name, "read the log of")["Id"], tail=lines)
+
+        tail = await self._look(name, f"read the log of {name}", read)
+        return tail[-max_bytes:].decode(errors="replace") if max_bytes > 0 else ""
+
+    async def watch(self) -> AsyncIterator[Changed]:
+        """Yield changes for ever. The stream of an engine that restarts ends, that of a hung one falls silent."""
+        retry_s = RETRY_FIRST_S
+        while not self._is_closed:
+            stream = EventStream(host=self._host, connect_timeout_s=self._client_timeout_s)
+            self._streams.add(stream)
+            try:
+                while not isinstance(item := await self._next(stream), Ended):
+                    retry_s = RETRY_FIRST_S
+                    for change in self._take(item):
+                        yield change
+            finally:
+                stream.cut()
+                self._streams.discard(stream)
+                self._ends.forget_kills()
+            logger.debug("docker: no events: {}; connecting again in {:g}s", item.reason, retry_s)
+            await asyncio.sleep(retry_s)
+            retry_s = min(2 * retry_s, RETRY_MAX_S)
+
+    def mark_ours(self, name: str) -> None:
+        """Take the stop that `name` is found in for ours: an earlier daemon of ours died over it."""
+        self._ends.mark(name)
+
+    async def close(self) -> None:
+        """Cut the events and leave the threads; one that a hung engine holds does not keep the process from ending."""
+        self._is_closed = True
+        for stream in self._streams:
+            stream.cut()
+        self._calls.close()
+
+    async def _find(self, name: str) -> Attributes | None:
+        return await self._look(name, f"inspect {name}", lambda client: find(client, name))
+
+    async def _existing(self, name: str, verb: str) -> Attributes:
+        return _existing(await self._find(name), name, verb)
+
+    async def _end(self, name: str, verb: str, end: Callable[[APIClient, str, int], None], *, grace_s: float) -> None:
+        """Stop or restart, and know the end that follows for ours."""
+        self._calls.refuse_if_busy(("act", name), f"{verb} {name}")
+        container = await self._existing(name, verb)
+        ours = self._ends.begin(name, read_container(container, now=self._clock()).instance)
+        whole_grace_s = math.ceil(grace_s)  # the API takes whole seconds; 0 is SIGTERM with SIGKILL on its heels
+        try:
+            await self._act(
+                name, verb, lambda client: end(client, container["Id"], whole_grace_s), grace_s=whole_grace_s
+            )
+        finally:
+            self._ends.finish(ours)
+
+    async def _act(self, name: str, verb: str, work: Callable[[APIClient], None], *, grace_s: float = 0.0) -> None:
+        await self._calls.ask(("act", name), f"{verb} {name}", work, limit_s=self._timeout_s + grace_s)
+
+    async def _look(self, name: str, what: str, work: Callable[[APIClient], T]) -> T:
+        return await self._calls.ask(("look", name), what, work, limit_s=self._timeout_s)
+
+    async def _is_by_operator(self, name: str, container: Attributes, seen: EngineSeen) -> bool:
+        """Return whether somebody else has paused it, stopped it, or is about to."""
+        if seen.life is Life.PAUSED:
+            return True  # we never pause
+        if self._ends.is_ours(name, seen) or seen.instance is None:
+            return False
+        if seen.life is not Life.EXITED:
+            return self._ends.is_leaving(container["Id"])
+        known = self._ends.verdict(name, seen.instance)
+        if known is None:
+            known = await self._look(
+                name, f"tell who stopped {name}", lambda _: was_asked_to_end(container, self._remembered())
+            )
+            self._ends.settle(name, seen.instance, was_asked=known)
+        return known
+
+    def _remembered(self) -> Memory:
+        """Return the engine's memory.
+
+        Over new connections, always: an engine that shuts down ends every container as if an operator had, and goes on
+        answering on old connections while it does, but accepts no new ones.
+        """
+        with contextlib.closing(connect(self._host, timeout_s=self._client_timeout_s)) as client:
+            # By the engine's own clock: a moment in its future would hold the call until then.
+            info = client.info()
+            now = read_time(info["SystemTime"])
+            events = client.events(since=1, until=now.timestamp() if now else 0, decode=True)  # type: ignore[call-overload]
+            return Memory(events=tuple(map(read_event, events)), keeps_containers=info.get("LiveRestoreEnabled", False))
+
+    async def _next(self, stream: EventStream) -> Connected | ContainerEvent | Ended:
+        while True:
+            try:
+                async with asyncio.timeout(self._ping_every_s):
+                    return await stream.next()
+            except TimeoutError:
+                try:
+                    await self._calls.ask("ping", "answer", APIClient.ping, limit_s=self._timeout_s)
+                except SupervisorError as error:
+                    return Ended(str(error))
+
+    def _take(self, item: Connected | ContainerEvent) -> list[Changed]:
+        if isinstance(item, Connected):
+            return [Changed(name=None, what="connected")]
+        self._ends.take(item)
+        return [Changed(name=name, what=str(item)) for name in item.names]
+
+
+def find(client: APIClient, name: str) -> Attributes | None:
+    """Return container `name`; the engine would also take the first digits of an id for a name."""
+    try:
+        container: Attributes = client.inspect_container(name)
+    except NotFound:
+        return None
+    return container if container["Name"] == f"/{name}" else None
+
+
+def _existing(container: Attributes | None, name: str, verb: str) -> Attributes:
+    if container is None:
+        raise TargetMissing(f"Docker could not {verb} {name}: it has no container of that name; create it first")
+    return container

@@ -1,0 +1,55 @@
+"""No engine at all: the target is watched, and starting and stopping it is somebody else's business."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import NoReturn
+
+from supervisor.core.observations import EngineSeen, Life
+from supervisor.engines.base import Changed
+from supervisor.errors import EngineRefused
+
+
+class NoEngine:
+    """Knows nothing and does nothing. A target counts as running, so that its probes alone judge it."""
+
+    async def inspect(self, name: str) -> EngineSeen:  # noqa: ARG002 - the Protocol's
+        """Return that it runs, for all we know."""
+        return EngineSeen(life=Life.RUNNING)
+
+    async def start(self, name: str) -> None:
+        """Refuse."""
+        _refuse(name, "start")
+
+    async def stop(self, name: str, *, grace_s: float) -> None:  # noqa: ARG002 - the Protocol's
+        """Refuse."""
+        _refuse(name, "stop")
+
+    async def restart(self, name: str, *, grace_s: float) -> None:  # noqa: ARG002 - the Protocol's
+        """Refuse."""
+        _refuse(name, "restart")
+
+    async def cpu_s(self, name: str) -> float | None:  # noqa: ARG002 - the Protocol's
+        """Return None: nobody can tell."""
+        return None
+
+    async def log_tail(self, name: str, *, max_bytes: int) -> str:  # noqa: ARG002 - the Protocol's
+        """Return nothing."""
+        return ""
+
+    async def watch(self) -> AsyncIterator[Changed]:
+        """Yield nothing, for ever."""
+        await asyncio.Event().wait()
+        yield Changed(name=None)
+
+    def mark_ours(self, name: str) -> None:
+        """Take no note: we never stop anything."""
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+
+def _refuse(name: str, verb: str) -> NoReturn:
+    raise EngineRefused(
+        f'cannot {verb} {name}: it has engine = "none" and is watched only; set engine = "docker" (with the name of its'
+        ' container) or "process" (with its command) in settings.toml'
+    )

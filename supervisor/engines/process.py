@@ -1,0 +1,288 @@
+"""Programs that we run ourselves, where there is no Docker. Translates and does nothing else: no opinions, no retries.
+
+A program outlives us: it writes its own log, and a later daemon finds it again by its number and its birth. A signal
+from somebody else is a crash like any other (nobody can tell who sent it, and the kernel's OOM killer sends them too):
+whoever wants a program stopped says so to us.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from loguru import logger
+
+from supervisor.core.observations import EngineSeen, Life
+from supervisor.engines.base import Changed
+from supervisor.engines.process_child import Child, Program, Record, load, save
+from supervisor.engines.rotate import rotate, tail
+from supervisor.errors import EngineRefused, EngineUnreachable, TargetMissing
+
+__all__ = ["ProcessEngine", "Program"]
+
+LOOK_EVERY_S = 1.0  # at what pidfds do not tell: log sizes, and exits where the kernel has no pidfds
+POLL_S = 0.02  # while a group is on its way out
+KILL_WAIT_S = 5.0  # after SIGKILL only the kernel can hold a process back: a GPU or a disk that does not answer
+
+
+class ProcessEngine:
+    """Starts, stops, restarts and inspects our own child processes."""
+
+    def __init__(
+        self,
+        *,
+        programs: Mapping[str, Program],
+        state_dir: Path,
+        log_max_bytes: int,
+        log_backups: int,
+        stop_on_exit: bool,
+        exit_grace_s: float = 10.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Start nothing; what an earlier daemon left running is found again on the first question.
+
+        Records and logs are kept under `state_dir/process/`: `NAME.json`, and `NAME.log` with `log_backups` older ones
+        of about `log_max_bytes` each. With `stop_on_exit`, `close` stops everything, giving it `exit_grace_s`.
+        """
+        self._programs = programs
+        self._directory = state_dir / "process"
+        self._log_max_bytes = log_max_bytes
+        self._log_backups = log_backups
+        self._stop_on_exit = stop_on_exit
+        self._exit_grace_s = exit_grace_s
+        self._clock = clock
+        self._children: dict[str, Child] = {}
+        self._refusals: dict[str, str] = {}  # why the last start failed
+        self._acts: dict[str, asyncio.Task[None]] = {}
+        self._leaving: set[str] = set()
+        self._unrotated: set[str] = set()
+        self._pidfds: dict[str, int] = {}
+        self._changes: asyncio.Queue[Changed] = asyncio.Queue()
+
+    async def inspect(self, name: str) -> EngineSeen:
+        """Return what is known about program `name`; one that is stopped by a signal (SIGSTOP) counts as running."""
+        if name not in self._programs:
+            return EngineSeen(life=Life.MISSING)
+        child, refusal = self._child(name), self._refusals.get(name, "")
+        if child is None:
+            return EngineSeen(life=Life.EXITED, detail=refusal)
+        record = child.record
+        return EngineSeen(
+            life=Life.EXITED if child.is_buried else Life.RUNNING,
+            instance=f"{record.pid}@{_stamp(record.started_at)}",
+            age_s=None if child.is_buried else max(0.0, self._clock() - record.started_at),
+            pid=None if child.is_buried else record.pid,
+            started_at=_stamp(record.started_at),
+            ended_at=_stamp(record.ended_at) if record.ended_at is not None else None,
+            exit_code=record.exit_code,
+            detail=refusal or record.detail,
+        )
+
+    async def start(self, name: str) -> None:
+        """Run program `name`."""
+        await self._act(name, "start", lambda: self._start(name))
+
+    async def stop(self, name: str, *, grace_s: float) -> None:
+        """Send SIGTERM to the group of `name`, and after `grace_s` SIGKILL."""
+        await self._act(name, "stop", lambda: self._stop(name, grace_s=grace_s))
+
+    async def restart(self, name: str, *, grace_s: float) -> None:
+        """Stop `name` if it runs, and run it."""
+        await self._act(name, "restart", lambda: self._restart(name, grace_s=grace_s))
+
+    async def cpu_s(self, name: str) -> float | None:
+        """Return the CPU seconds of program `name` and of what it forked; None while it does not run."""
+        self._program(name)
+        child = self._child(name)
+        return None if child is None or child.is_buried else child.cpu_s()
+
+    async def log_tail(self, name: str, *, max_bytes: int) -> str:
+        """Return at most the last `max_bytes` of what program `name` printed, in this life and earlier ones."""
+        self._program(name)
+        try:
+            return tail(self._log(name), max_bytes=max_bytes).decode(errors="replace")
+        except OSError as error:
+            raise EngineRefused(f"cannot read the log of {name}: {error}") from error
+
+    async def watch(self) -> AsyncIterator[Changed]:
+        """Yield changes for ever, and look after the logs meanwhile."""
+        yield Changed(name=None, what="watching")
+        look_at = 0.0
+        while True:
+            if time.monotonic() >= look_at:
+                await self._look_around()
+                look_at = time.monotonic() + LOOK_EVERY_S
+            try:
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    change = await self._changes.get()
+            except TimeoutError:
+                continue
+            yield change
+
+    def mark_ours(self, name: str) -> None:
+        """Take no note: no stop is ever held to be somebody else's."""
+
+    async def close(self) -> None:
+        """Wait for stops and starts under way, then let the programs run on, or stop them with `stop_on_exit`."""
+        await asyncio.gather(*self._acts.values(), return_exceptions=True)
+        if self._stop_on_exit:
+            running = [name for name in self._programs if self._child(name) is not None]
+            stops = [self._stop(name, grace_s=self._exit_grace_s) for name in running]
+            for problem in await asyncio.gather(*stops, return_exceptions=True):
+                if problem is not None:
+                    logger.error("process: {}", problem)
+        for name in list(self._pidfds):
+            self._unfollow(name)
+
+    async def _act(self, name: str, verb: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do it in a task of its own: half a stop would be worse than a late one, so it runs on if we are cancelled."""
+        self._program(name)
+        if name in self._acts:
+            raise EngineUnreachable(f"did not {verb} {name}: an earlier call to it is still under way")
+        task = asyncio.get_running_loop().create_task(work(), name=f"{name}: {verb}")
+        self._acts[name] = task
+        task.add_done_callback(lambda ended: self._acted(name, ended))
+        await asyncio.shield(task)
+
+    def _acted(self, name: str, task: asyncio.Task[None]) -> None:
+        del self._acts[name]
+        if not task.cancelled():
+            task.exception()  # whoever asked may be gone; then nobody else would look at it
+
+    async def _start(self, name: str) -> None:
+        child = self._child(name)
+        if child is None or child.is_buried:
+            self._spawn(name)
+
+    async def _restart(self, name: str, *, grace_s: float) -> None:
+        await self._stop(name, grace_s=grace_s)
+        self._spawn(name)
+
+    async def _stop(self, name: str, *, grace_s: float) -> None:
+        child = self._child(name)
+        if child is None or child.is_buried:
+            return
+        self._leaving.add(name)  # the group may outlive its leader for as long as the grace lasts
+        try:
+            child.signal_group(signal.SIGTERM)
+            child.signal_group(signal.SIGCONT)  # a stopped process cannot go by itself
+            if not await _until(lambda: not child.members(), within_s=grace_s):
+                child.signal_group(signal.SIGKILL)
+                await self._see_off(name, child)
+        finally:
+            self._leaving.discard(name)
+        self._child(name)
+
+    async def _see_off(self, name: str, child: Child) -> None:
+        if not await _until(lambda: not child.members(), within_s=KILL_WAIT_S):
+            pids = ", ".join(str(process.pid) for process in child.members())
+            raise EngineRefused(
+                f"cannot stop {name}: still there {KILL_WAIT_S:g}s after SIGKILL (pid {pids}); either it runs as a user"
+                " that we may not signal, or the kernel holds it over a device that does not answer (see `dmesg`)"
+            )
+
+    def _spawn(self, name: str) -> None:
+        program, log = self._program(name), self._log(name)
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            child = Child.spawn(program, log=log, now=self._clock())
+        except OSError as error:
+            self._refusals[name] = f"cannot run {program.command[0]!r}: {_cure(error, program)}"
+            raise EngineRefused(f"did not start {name}: {self._refusals[name]}") from error
+        self._refusals.pop(name, None)
+        self._children[name] = child
+        self._keep(name, child.record)
+        self._follow(name, child)
+        self._changes.put_nowait(Changed(name=name, what=f"start (pid {child.pid})"))
+
+    def _child(self, name: str) -> Child | None:
+        """Return the present or last child of `name`, found again if need be, and buried if it has ended."""
+        child = self._children.get(name)
+        if child is None:
+            record = load(self._directory / f"{name}.json")
+            if record is None:
+                return None
+            child = self._children[name] = Child(record)
+            if not child.has_ended():
+                logger.info("process: {} still runs as pid {}, and is ours again", name, child.pid)
+                self._follow(name, child)
+        if not child.is_buried and name not in self._leaving and child.has_ended():
+            self._bury(name, child)
+        return child
+
+    def _bury(self, name: str, child: Child) -> None:
+        self._unfollow(name)
+        child.bury(now=self._clock())
+        self._keep(name, child.record)
+        how = child.record.detail or f"exit code {child.record.exit_code}"
+        self._changes.put_nowait(Changed(name=name, what=f"die ({how})"))
+
+    def _follow(self, name: str, child: Child) -> None:
+        with contextlib.suppress(OSError):  # an old kernel or a strict sandbox has no pidfds
+            pidfd = self._pidfds[name] = os.pidfd_open(child.pid)
+            asyncio.get_running_loop().add_reader(pidfd, self._noticed, name)
+
+    def _noticed(self, name: str) -> None:
+        self._unfollow(name)
+        self._child(name)
+
+    def _unfollow(self, name: str) -> None:
+        pidfd = self._pidfds.pop(name, None)
+        if pidfd is not None:
+            asyncio.get_running_loop().remove_reader(pidfd)
+            os.close(pidfd)
+
+    async def _look_around(self) -> None:
+        for name in self._programs:
+            self._child(name)
+            try:
+                await rotate(self._log(name), max_bytes=self._log_max_bytes, backups=self._log_backups)
+                self._unrotated.discard(name)
+            except OSError as error:
+                if name not in self._unrotated:  # once, not every second
+                    logger.warning("process: cannot rotate the log of {}: {}", name, error)
+                self._unrotated.add(name)
+
+    def _keep(self, name: str, record: Record) -> None:
+        try:
+            save(record, self._directory / f"{name}.json")
+        except OSError as error:
+            logger.error("process: {} will not be found again should we die: cannot write its record: {}", name, error)
+
+    def _program(self, name: str) -> Program:
+        program = self._programs.get(name)
+        if program is None:
+            raise TargetMissing(f"there is no program {name}: give it a command in settings.toml")
+        return program
+
+    def _log(self, name: str) -> Path:
+        return self._directory / f"{name}.log"
+
+
+async def _until(is_so: Callable[[], bool], *, within_s: float) -> bool:
+    """Wait until `is_so`, and return whether it came to be."""
+    deadline = time.monotonic() + within_s
+    while not is_so():
+        if time.monotonic() >= deadline:
+            return False
+        await asyncio.sleep(POLL_S)
+    return True
+
+
+def _cure(error: OSError, program: Program) -> str:
+    if isinstance(error, FileNotFoundError) and program.cwd is not None and not program.cwd.is_dir():
+        return f"its working directory {program.cwd} does not exist"
+    if isinstance(error, FileNotFoundError):
+        return f"{error}; install it, or give its full path in `command`"
+    if isinstance(error, PermissionError):
+        return f"{error}; is it executable (chmod +x), and may we write to the state directory?"
+    return str(error)
+
+
+def _stamp(at: float) -> str:
+    return datetime.fromtimestamp(at, tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

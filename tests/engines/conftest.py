@@ -1,0 +1,57 @@
+"""Benches for the engines under test, and a second Docker engine that may be stopped, killed and hung."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from testbed.engine import find
+from tests.engines.bench import Bench, DockerBench, ProcessBench
+from tests.engines.private_engine import PrivateEngine
+
+
+@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.engine)])
+async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
+    """A bench for each engine, one after the other: what holds on it is the contract."""
+    bench: ProcessBench | DockerBench
+    if request.param == "process":
+        bench = ProcessBench(tmp_path)
+    else:
+        bench = _docker_bench(request.getfixturevalue("engine"), request.getfixturevalue("image"))
+    yield bench
+    await bench.close()
+
+
+@pytest.fixture
+async def containers(engine: docker.DockerClient, image: str) -> AsyncIterator[DockerBench]:
+    """A bench on the Docker engine."""
+    bench = _docker_bench(engine, image)
+    yield bench
+    await bench.close()
+
+
+@pytest.fixture
+async def programs(tmp_path: Path) -> AsyncIterator[ProcessBench]:
+    """A bench on this machine."""
+    bench = ProcessBench(tmp_path)
+    yield bench
+    await bench.close()
+
+
+@pytest.fixture
+async def private(dockerd: PrivateEngine) -> AsyncIterator[DockerBench]:
+    """A bench on the engine of our own, with little patience; that engine runs again afterwards."""
+    dockerd.revive()
+    client = dockerd.client()
+    bench = DockerBench(client, dockerd.image, dockerd.host, timeout_s=1.0, workers=4, ping_every_s=0.3)
+    yield bench
+    dockerd.revive()
+    await bench.close()
+    client.close()
+
+
+def _docker_bench(engine: docker.DockerClient, image: str) -> DockerBench:
+    host = find().host
+    assert host is not None
+    return DockerBench(engine, image, host)

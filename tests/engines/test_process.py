@@ -1,0 +1,246 @@
+"""What only our own processes can do: leave families behind, fill their logs, and fail to run in many ways."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from supervisor.core.observations import Life
+from supervisor.engines.process import ProcessEngine, Program
+from supervisor.errors import EngineRefused
+from tests.engines.bench import OBEYS, ProcessBench, become, ended, gone, is_alive, start, ups, watching
+
+NAME = "target-0"
+
+FAMILY = """
+import signal, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+print("child", child.pid, flush=True)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+print("up", flush=True)
+while True:
+    time.sleep(3600)
+"""
+
+SLOW_GRANDCHILD = """
+import signal, subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", '''
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), print("goodbye", flush=True), sys.exit(0)))
+print("up", flush=True)
+time.sleep(3600)
+'''])
+time.sleep(3600)
+"""
+
+TALKS = """
+import itertools, os, time
+for number in itertools.count():
+    os.write(1, b"line %d\\n" % number)
+    time.sleep(0.0005)
+"""
+
+
+async def child_of(programs: ProcessBench, name: str) -> int:
+    words = (await programs.engine.log_tail(name, max_bytes=1000)).split()
+    return int(words[words.index("child") + 1])
+
+
+async def test_a_stop_takes_the_whole_family(programs: ProcessBench) -> None:
+    name = programs.make(FAMILY)
+    await start(programs, name)
+    child = await child_of(programs, name)
+
+    await programs.engine.stop(name, grace_s=5)
+
+    assert not is_alive(child)
+
+
+async def test_the_family_of_a_crashed_program_goes_with_it(programs: ProcessBench) -> None:
+    name = programs.make(FAMILY)
+    await start(programs, name)
+    child = await child_of(programs, name)
+
+    await programs.signal(name, signal.SIGKILL)
+
+    await ended(programs, name)
+    await gone(child)
+
+
+async def test_a_grandchild_has_its_grace_although_its_parent_goes_at_once(programs: ProcessBench) -> None:
+    name = programs.make(SLOW_GRANDCHILD)
+    await start(programs, name)
+
+    await programs.engine.stop(name, grace_s=10)
+
+    assert "goodbye" in await programs.engine.log_tail(name, max_bytes=1000)
+
+
+async def test_the_cpu_time_of_the_family_counts(programs: ProcessBench) -> None:
+    burn = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'while True: pass'])"
+    name = programs.make(burn)
+    await programs.engine.start(name)
+
+    async def has_burned() -> bool:
+        return (await programs.engine.cpu_s(name) or 0.0) > 0.3
+
+    assert await become(f"the family of {name} burns", has_burned)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(signal.SIGSEGV, "killed by SIGSEGV"), (signal.SIGRTMIN + 3, f"signal {signal.SIGRTMIN + 3}")]
+)
+async def test_a_deadly_signal_is_told_by_its_name(programs: ProcessBench, number: int, words: str) -> None:
+    name = programs.make(f"import os; os.kill(os.getpid(), {number:d})")
+
+    await programs.engine.start(name)
+
+    seen = await ended(programs, name)
+    assert seen.exit_code == 128 + number
+    assert words in seen.detail
+
+
+async def test_a_person_who_kills_a_program_past_us_has_crashed_it(programs: ProcessBench) -> None:
+    name = programs.make(OBEYS)
+    await start(programs, name)
+
+    await programs.signal(name, signal.SIGTERM)
+
+    assert not (await ended(programs, name)).stopped_by_operator
+
+
+async def test_an_ended_program_leaves_no_zombie(programs: ProcessBench) -> None:
+    name = programs.make("pass")
+    await programs.engine.start(name)
+    pid = (await programs.engine.inspect(name)).pid
+
+    await ended(programs, name)
+
+    assert pid not in [child.pid for child in psutil.Process().children()]
+
+
+async def test_a_death_is_told_where_the_kernel_has_no_pidfds(
+    programs: ProcessBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_such_call(_pid: int, _flags: int = 0) -> int:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", no_such_call)
+    name = programs.make(OBEYS)
+    async with watching(programs.engine) as changes:
+        await start(programs, name)
+
+        await programs.signal(name, signal.SIGKILL)
+
+        assert await changes.wait_for(name, "die")
+
+
+async def test_the_log_is_rotated_under_a_program_that_goes_on_writing(tmp_path: Path) -> None:
+    bench = ProcessBench(tmp_path, log_max_bytes=4096, log_backups=2)
+    name = bench.make(TALKS)
+    logs = tmp_path / "process"
+    try:
+        async with watching(bench.engine):
+            await bench.engine.start(name)
+
+            async def is_rotated() -> bool:
+                return (logs / f"{name}.log.2").exists()
+
+            await become("the log was rotated twice", is_rotated)
+            before = await bench.engine.inspect(name)
+            assert before.life is Life.RUNNING
+            tail = await bench.engine.log_tail(name, max_bytes=200)
+        numbers = [int(line.removeprefix("line ")) for line in tail.splitlines()[1:]]
+        assert len(numbers) > 10
+        assert numbers == sorted(set(numbers))
+        sizes = [(logs / f"{name}.log.{backup}").stat().st_size for backup in (1, 2)]
+        assert max(sizes) <= 2 * 4096
+    finally:
+        await bench.close()
+
+
+async def test_a_log_goes_on_where_the_last_life_ended(programs: ProcessBench) -> None:
+    name = programs.make(OBEYS)
+    await start(programs, name)
+
+    await programs.engine.restart(name, grace_s=5)
+
+    await ups(programs, name, 2)
+    assert await programs.engine.log_tail(name, max_bytes=100) == "up\nup\n"
+
+
+async def test_a_program_has_its_own_environment_over_ours_and_none_of_our_secrets(
+    programs: ProcessBench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("BENCHAI_SUPERVISOR_HTTP__TOKEN", "secret")
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/ours")
+    monkeypatch.setenv("INHERITED", "ours")
+    monkeypatch.setenv("OVERRIDDEN", "ours")
+    name = programs.make("")
+    code = "import json, os; print(json.dumps([dict(os.environ), os.getcwd()]))"
+    programs.programs[name] = Program(
+        command=(sys.executable, "-c", code), environment={"OVERRIDDEN": "its own"}, cwd=tmp_path
+    )
+
+    await programs.engine.start(name)
+    await ended(programs, name)
+
+    environment, directory = json.loads(await programs.engine.log_tail(name, max_bytes=100_000))
+    assert (environment["INHERITED"], environment["OVERRIDDEN"]) == ("ours", "its own")
+    assert not {"BENCHAI_SUPERVISOR_HTTP__TOKEN", "NOTIFY_SOCKET"} & environment.keys()
+    assert directory == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("program", "cure"),
+    [
+        pytest.param(Program(command=("no-such-program",)), "install it, or give its full path", id="missing"),
+        pytest.param(Program(command=(__file__,)), r"executable \(chmod \+x\)", id="not executable"),
+        pytest.param(
+            Program(command=("/bin/true",), cwd=Path("/no/such/directory")),
+            "working directory /no/such/directory does not exist",
+            id="no directory",
+        ),
+    ],
+)
+async def test_a_program_that_cannot_run_is_refused_and_the_cure_is_named(
+    programs: ProcessBench, program: Program, cure: str
+) -> None:
+    programs.programs["broken"] = program
+
+    with pytest.raises(EngineRefused, match=rf"did not start broken: .*{cure}"):
+        await programs.engine.start("broken")
+
+    assert (await programs.engine.inspect("broken")).detail
+
+
+async def test_a_program_that_could_not_run_runs_once_it_can(programs: ProcessBench) -> None:
+    programs.programs[NAME] = Program(command=("/no/such/program",))
+    with pytest.raises(EngineRefused):
+        await programs.engine.start(NAME)
+    programs.programs[NAME] = Program(command=(sys.executable, "-c", OBEYS))
+
+    await programs.engine.start(NAME)
+
+    seen = await programs.engine.inspect(NAME)
+    assert (seen.life, seen.detail) == (Life.RUNNING, "")
+
+
+async def test_a_state_directory_that_cannot_be_written_is_an_error_of_ours_and_not_a_crash(tmp_path: Path) -> None:
+    (tmp_path / "process").write_text("in the way")
+    engine = ProcessEngine(
+        programs={NAME: Program(command=("/bin/true",))},
+        state_dir=tmp_path,
+        log_max_bytes=1000,
+        log_backups=1,
+        stop_on_exit=True,
+    )
+
+    with pytest.raises(EngineRefused, match=f"did not start {NAME}"):
+        await engine.start(NAME)
+
+    await engine.close()
