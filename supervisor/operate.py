@@ -11,7 +11,7 @@ from supervisor.publish.api import Outcome
 from supervisor.publish.board import Board
 from supervisor.turn import Keeper
 
-SETTLED = (Phase.UP, Phase.BUSY, Phase.BACKOFF, Phase.FAILED, Phase.STOPPED)
+SETTLED = (Phase.UP, Phase.BUSY, Phase.ASLEEP, Phase.BACKOFF, Phase.FAILED, Phase.STOPPED)
 
 
 class Operator:
@@ -56,7 +56,7 @@ def _is_settled(snapshot: Snapshot, verb: Verb) -> bool:
 
 def _told(snapshot: Snapshot, verb: Verb) -> Outcome:
     phase = snapshot.state.phase
-    wanted = (Phase.STOPPED,) if verb is Verb.STOP else (Phase.UP, Phase.BUSY)
+    wanted = (Phase.STOPPED,) if verb is Verb.STOP else (Phase.UP, Phase.BUSY, Phase.ASLEEP)
     outcome = "done" if phase in wanted else "failed"
     return Outcome(outcome=outcome, message=summary(snapshot, now=snapshot.as_of))
 

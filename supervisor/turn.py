@@ -27,6 +27,7 @@ from supervisor.core.verdict import judge
 
 RECONCILE_S = 30.0  # the engine is asked this often even if it never stirs: an event may be lost
 LATE_TURNS = 3  # after so many missed ones we stood still ourselves, and the gap says nothing about the target
+ALARMING = (Phase.SUSPECT, Phase.RESTARTING, Phase.BACKOFF, Phase.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,12 +243,12 @@ class Keeper:
     def _is_inspection_due(self, message: Message, *, now: float) -> bool:
         if not isinstance(message, Due):
             return False
-        in_doubt = self.state.phase not in (Phase.UP, Phase.BUSY)
+        in_doubt = self.state.phase not in (Phase.UP, Phase.BUSY, Phase.ASLEEP)
         return in_doubt or self._inspected_at is None or now - self._inspected_at >= RECONCILE_S
 
 
 def _log(name: str, change: Transition) -> None:
     judgement = change.judgement
-    level = "INFO" if change.after in (Phase.UP, Phase.BUSY, Phase.STARTING, Phase.STOPPED) else "WARNING"
+    level = "WARNING" if change.after in ALARMING else "INFO"
     said = f"{judgement.verdict}, {judgement.message}"
     logger.log(level, "{}: {} → {} ({}: {})", name, change.before, change.after, judgement.reason, said)

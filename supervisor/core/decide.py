@@ -36,10 +36,11 @@ def _restart(state: State, *, policy: Policy) -> Act:
 def wants_canary(evidence: Evidence, *, policy: Policy, now: float) -> bool:
     """Whether a canary should be sent now.
 
-    At most one is on its way, and none is sent to a server whose slots are all at work and moving: it would only
-    queue behind its users. Otherwise one goes out for a first proof, on every doubt, and when proof has grown old.
+    At most one is on its way, none wakes a sleeping server, and none is sent to one whose slots are all at work and
+    moving: it would only queue behind its users. Otherwise one goes out for a first proof, on every doubt, and when
+    proof has grown old.
     """
-    if evidence.canary_since is not None or not can_be_asked(evidence):
+    if evidence.canary_since is not None or evidence.is_asleep or not can_be_asked(evidence):
         return False
     if evidence.is_saturated and evidence.is_moving:
         return False

@@ -58,6 +58,7 @@ class Evidence:
     refusals: int = 0  # in a row, by any probe
     failures: int = 0  # bad answers in a row
 
+    is_asleep: bool = False  # it said so at the last look
     blind_detail: str = ""  # we ourselves could not look; empty: we can
 
     @property
@@ -149,14 +150,19 @@ def _take_engine(evidence: Evidence, seen: EngineSeen, *, now: float) -> Evidenc
 def _take_progress(evidence: Evidence, seen: ProgressSeen, *, now: float) -> Evidence:
     if seen.reply is Reply.NOT_RUN:
         return replace(evidence, blind_detail=seen.detail or BLIND)
-    before = replace(evidence, blind_detail="", loading_since=_loading_since(evidence, seen.reply, now=now))
+    before = replace(
+        evidence,
+        blind_detail="",
+        is_asleep=seen.reply is Reply.ASLEEP,
+        loading_since=_loading_since(evidence, seen.reply, now=now),
+    )
     if seen.reply is Reply.ANSWERED:
         return _take_slots(before, seen.slots, now=now)
     refusals = evidence.refusals + 1 if seen.reply in UNREACHED else 0
     if seen.reply in (Reply.SILENT, Reply.RESET, Reply.REFUSED):
         since = now - seen.took_s if evidence.silent_since is None else evidence.silent_since
         return replace(before, refusals=refusals, silent_since=since, standing_since=None)
-    # Loading, no such endpoint, no leave to ask, or not slots at all: it spoke, and told us nothing about progress.
+    # Asleep, loading, no such endpoint, no leave to ask, not slots at all: it spoke, and told nothing of progress.
     return replace(before, refusals=refusals, silent_since=None, standing_since=None, slots=())
 
 

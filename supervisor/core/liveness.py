@@ -32,6 +32,7 @@ WORDS = {
     Phase.STARTING: Word.STARTING,
     Phase.UP: Word.RUNNING,
     Phase.BUSY: Word.RUNNING,
+    Phase.ASLEEP: Word.RUNNING,
     Phase.SUSPECT: Word.RUNNING,
     Phase.RESTARTING: Word.STARTING,
     Phase.BACKOFF: Word.BACKOFF,

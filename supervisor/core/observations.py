@@ -21,6 +21,7 @@ class Reply(StrEnum):
     """How a server answered one request of ours."""
 
     ANSWERED = "answered"
+    ASLEEP = "asleep"  # it has put its model away until somebody asks for it
     LOADING = "loading"  # 503: the model is not in memory yet
     REFUSED = "refused"  # nobody listens
     RESET = "reset"  # accepted and dropped: a port proxy whose server has not bound yet, or died

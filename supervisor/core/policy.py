@@ -67,6 +67,11 @@ def complaints(policy: Policy) -> list[tuple[str, str]]:
             f"must not exceed tick_s ({policy.tick_s:g}), or one look runs into the next",
         ),
         (
+            policy.startup_limit_s < 2 * policy.starting_tick_s,
+            "startup_limit_s",
+            f"must be at least two looks, 2 x starting_tick_s = {2 * policy.starting_tick_s:g}",
+        ),
+        (
             policy.canary_deadline_s > policy.canary_limit_s,
             "canary_deadline_s",
             f"must not exceed canary_limit_s ({policy.canary_limit_s:g})",

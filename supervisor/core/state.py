@@ -19,6 +19,7 @@ class Phase(StrEnum):
     STARTING = "starting"
     UP = "up"
     BUSY = "busy"
+    ASLEEP = "asleep"
     SUSPECT = "suspect"
     RESTARTING = "restarting"  # we asked the engine, and it has not answered yet
     BACKOFF = "backoff"  # will be restarted by itself, later
@@ -42,7 +43,7 @@ class Phase(StrEnum):
         return self in (Phase.RESTARTING, Phase.STOPPING)
 
 
-WEIGHTS = {Phase.UP: 1.0, Phase.UNKNOWN: 0.5, Phase.BUSY: 0.3}
+WEIGHTS = {Phase.UP: 1.0, Phase.ASLEEP: 0.7, Phase.UNKNOWN: 0.5, Phase.BUSY: 0.3}
 
 _V, _P = Verdict, Phase
 # Where every verdict leads unless the row below says otherwise. `unknown` leads nowhere: our failure is not theirs.
@@ -50,6 +51,7 @@ _USUAL = {
     _V.READY: _P.UP,
     _V.BUSY: _P.BUSY,
     _V.WARMING: _P.STARTING,
+    _V.ASLEEP: _P.ASLEEP,
     _V.SUSPECT: _P.SUSPECT,
     _V.HUNG: _P.BACKOFF,
     _V.FAILING: _P.BACKOFF,
@@ -85,7 +87,7 @@ class State:
     in_a_row: int = 0  # restarts since it was last ready for long
     is_exhausted: bool = False  # the budget is spent; only the slow retry is left, until it was ready for long
     retry_at: float | None = None
-    well_since: float | None = None  # up or busy since
+    well_since: float | None = None  # up, busy or asleep since
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +199,7 @@ def _failed(state: State, event: Failed, *, policy: Policy, now: float, chance: 
 def _enter(state: State, phase: Phase, *, now: float) -> State:
     """Move to `phase`, keeping what does not end by it."""
     well_since = state.well_since
-    if phase in (Phase.UP, Phase.BUSY):
+    if phase in (Phase.UP, Phase.BUSY, Phase.ASLEEP):
         well_since = now if well_since is None else well_since
     elif phase is not Phase.SUSPECT:
         well_since = None

@@ -18,6 +18,7 @@ class Verdict(StrEnum):
     READY = "ready"
     BUSY = "busy"
     WARMING = "warming"
+    ASLEEP = "asleep"
     SUSPECT = "suspect"
     HUNG = "hung"
     FAILING = "failing"
@@ -57,6 +58,7 @@ def judge(evidence: Evidence, *, policy: Policy, now: float) -> Judgement:
         or _by_ourselves(evidence)
         or _by_refusals(evidence, policy=policy, now=now)
         or _by_loading(evidence, policy=policy, now=now)
+        or _by_sleep(evidence)
     )
     if certain:
         return certain
@@ -160,6 +162,12 @@ def _by_loading(evidence: Evidence, *, policy: Policy, now: float) -> Judgement 
         return Judgement(verdict=Verdict.WARMING, reason="Loading", message="loading its model")
     message = "still loading its model after its startup limit"
     return Judgement(verdict=Verdict.HUNG, reason="NeverReady", message=message, since=began_at)
+
+
+def _by_sleep(evidence: Evidence) -> Judgement | None:
+    if not evidence.is_asleep:
+        return None
+    return Judgement(verdict=Verdict.ASLEEP, reason="Asleep", message="asleep until somebody asks")
 
 
 def _is_starting(evidence: Evidence, *, policy: Policy, now: float) -> bool:

@@ -20,45 +20,74 @@ _STATUS = {
     404: Reply.UNSUPPORTED,
     405: Reply.UNSUPPORTED,
     501: Reply.UNSUPPORTED,  # --no-slots
-    503: Reply.LOADING,
 }
 
 
 class LlamaCppProgress:
-    """Reads one llama.cpp server's slots."""
+    """Reads one llama.cpp server's slots.
+
+    `/slots` wakes a sleeping server, and nothing else tells that it slept: so `/props`, which does not, is read first
+    until the server is known to be awake, and again after every look that failed.
+    """
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
+        self._is_awake = False
 
     async def look(self, *, timeout_s: float) -> Counters:
         """Return every slot's counters; at most `timeout_s` seconds pass."""
+        path = "/slots" if self._is_awake else "/props"
         try:
-            async with asyncio.timeout(timeout_s), self._client.stream("GET", "/slots") as response:
-                if response.status_code != httpx.codes.OK:
-                    return _not_counted(response.status_code)
-                body = await http.read(response, max_bytes=MAX_BYTES)
+            async with asyncio.timeout(timeout_s):
+                if not self._is_awake and _sleeps(*await self._get("/props")):
+                    return Counters(reply=Reply.ASLEEP, detail="/props: is_sleeping")
+                path = "/slots"
+                counters = _counters(*await self._get("/slots"))
         except TimeoutError:
-            return Counters(reply=Reply.SILENT, detail=f"/slots silent for {timeout_s:g}s")
+            counters = Counters(reply=Reply.SILENT, detail=f"{path} silent for {timeout_s:g}s")
         except http.BodyTooLongError as error:
-            return Counters(reply=Reply.INVALID, detail=f"/slots: {error}")
+            counters = Counters(reply=Reply.INVALID, detail=f"{path}: {error}")
         except httpx.HTTPError as error:
-            return Counters(reply=http.reply_to(error), detail=f"/slots: {http.detail_of(error)}")
+            counters = Counters(reply=http.reply_to(error), detail=f"{path}: {http.detail_of(error)}")
         except OSError as error:
-            return Counters(reply=Reply.NOT_RUN, detail=http.detail_of(error))
-        return parse(body)
+            counters = Counters(reply=Reply.NOT_RUN, detail=http.detail_of(error))
+        self._is_awake = counters.reply is Reply.ANSWERED
+        return counters
+
+    async def _get(self, path: str) -> tuple[int, bytes]:
+        async with self._client.stream("GET", path) as response:
+            return response.status_code, await http.read(response, max_bytes=MAX_BYTES)
+
+
+def _sleeps(status: int, body: bytes) -> bool:
+    """Whether `/props` says that the server has put its model away; builds without such a mode do not say it."""
+    if status != httpx.codes.OK:
+        return False
+    try:
+        return json.loads(body)["is_sleeping"] is True
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return False
+
+
+def _counters(status: int, body: bytes) -> Counters:
+    return parse(body) if status == httpx.codes.OK else _not_counted(status, body)
 
 
 def parse(body: bytes) -> Counters:
     """Return the counters in a `/slots` answer of any build; whatever else it is, is `INVALID`."""
     try:
         entries = json.loads(body)
+        if not isinstance(entries, list):
+            raise TypeError(f"it is {type(entries).__name__}")  # noqa: TRY301 - one way out for whatever it is
         slots = tuple(_slot(entry) for entry in entries)
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError) as error:
         return Counters(reply=Reply.INVALID, detail=f"/slots is not a list of slots: {http.detail_of(error)}")
     return Counters(reply=Reply.ANSWERED, slots=slots)
 
 
-def _not_counted(status: int) -> Counters:
+def _not_counted(status: int, body: bytes) -> Counters:
+    if http.is_loading(status, body):
+        return Counters(reply=Reply.LOADING, detail="/slots: loading its model")
     reply = _STATUS.get(status, Reply.FAILED if status >= httpx.codes.INTERNAL_SERVER_ERROR else Reply.UNSUPPORTED)
     return Counters(reply=reply, detail=f"/slots: status {status}")
 

@@ -31,6 +31,7 @@ def test_the_defaults_do_not_contradict_one_another() -> None:
         ("close_tick_s", 3.0),
         ("starting_tick_s", 2.1),
         ("look_timeout_s", 2.5),
+        ("startup_limit_s", 0.9),
         ("canary_deadline_s", 700.0),
         ("hung_after_s", 1.5),
         ("stall_after_s", 9.0),

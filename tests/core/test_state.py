@@ -22,18 +22,19 @@ def in_phase(phase: Phase, **known: object) -> State:
 
 
 RESTARTED = "restarting restarting restarting"  # at once, since nothing has been tried yet
-# The columns: ready busy warming suspect, hung failing down, misconfigured stopped unknown.
+# The columns: ready busy warming asleep suspect, hung failing down, misconfigured stopped unknown.
 EXPECTED = {
-    "unknown": f"up busy starting suspect {RESTARTED} failed stopped unknown",
-    "starting": f"up busy starting suspect {RESTARTED} failed stopped starting",
-    "up": f"up busy starting suspect {RESTARTED} failed stopped up",
-    "busy": f"up busy starting suspect {RESTARTED} failed stopped busy",
-    "suspect": f"up busy starting suspect {RESTARTED} failed stopped suspect",
-    "restarting": " ".join(["restarting"] * 10),
-    "backoff": "up busy starting backoff backoff backoff backoff failed stopped backoff",
-    "failed": "up busy starting failed failed failed failed failed stopped failed",
-    "stopping": " ".join(["stopping"] * 10),
-    "stopped": "up busy starting suspect restarting restarting stopped failed stopped stopped",
+    "unknown": f"up busy starting asleep suspect {RESTARTED} failed stopped unknown",
+    "starting": f"up busy starting asleep suspect {RESTARTED} failed stopped starting",
+    "up": f"up busy starting asleep suspect {RESTARTED} failed stopped up",
+    "busy": f"up busy starting asleep suspect {RESTARTED} failed stopped busy",
+    "asleep": f"up busy starting asleep suspect {RESTARTED} failed stopped asleep",
+    "suspect": f"up busy starting asleep suspect {RESTARTED} failed stopped suspect",
+    "restarting": " ".join(["restarting"] * 11),
+    "backoff": "up busy starting asleep backoff backoff backoff backoff failed stopped backoff",
+    "failed": "up busy starting asleep failed failed failed failed failed stopped failed",
+    "stopping": " ".join(["stopping"] * 11),
+    "stopped": "up busy starting asleep suspect restarting restarting stopped failed stopped stopped",
 }
 EVERY = [
     pytest.param(Phase(phase), verdict, Phase(after), id=f"{phase}-{verdict}")
@@ -228,5 +229,5 @@ def test_a_transition_is_a_change_of_phase_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("phase", Phase)
 def test_routers_are_sent_only_where_somebody_answers_or_nobody_could_say(phase: Phase) -> None:
-    assert phase.is_routable == (phase in (Phase.UP, Phase.BUSY, Phase.UNKNOWN))
+    assert phase.is_routable == (phase in (Phase.UP, Phase.BUSY, Phase.ASLEEP, Phase.UNKNOWN))
     assert (phase.weight > 0) == phase.is_routable

@@ -58,6 +58,7 @@ def told_at(played: Played) -> float:
         pytest.param(replace(FROZEN_IDLE, cpu_s=None), Verdict.SUSPECT, "CountersSilent", id="silent-cpu-unknown"),
         pytest.param(BLIND, Verdict.UNKNOWN, "CannotLook", id="we-are-blind"),
         pytest.param(LOADING, Verdict.WARMING, "Loading", id="loading-again"),
+        pytest.param(Moment(counters=Reply.ASLEEP), Verdict.ASLEEP, "Asleep", id="asleep"),
         pytest.param(STOPPED, Verdict.STOPPED, "Stopped", id="stopped-by-hand"),
         pytest.param(Moment(life=Life.PAUSED, by_operator=True), Verdict.STOPPED, "Paused", id="paused"),
         pytest.param(Moment(by_operator=True), Verdict.STOPPED, "Stopping", id="on-its-way-out-by-hand"),
@@ -144,6 +145,13 @@ def test_a_server_without_counters_that_stops_answering_is_a_hang_once_the_canar
     played = Played().play([NO_COUNTERS] * 20 + [replace(NO_COUNTERS, canary=None)] * 60)
 
     assert [act.verb for _, act in played.acts] == [Verb.RESTART]
+
+
+def test_a_sleeping_server_is_never_woken_and_never_restarted() -> None:
+    played = Played().play([IDLE, *[Moment(counters=Reply.ASLEEP, canary=None)] * 1000])
+
+    assert played.evidence.canary_since is None
+    assert (played.state.phase, played.acts) == (Phase.ASLEEP, [])
 
 
 def test_counters_that_were_never_there_are_not_missed() -> None:
