@@ -14,7 +14,9 @@ import httpx
 
 from supervisor.client import Backend, Choice, Liveness
 
-AT_WORK = {"ready", "busy", "degraded"}  # not routable and yet one of these: it is being drained, and may finish
+# What was sent to one of these is lost. A backend that is not routable for another reason gets nothing new and may
+# finish what it has: it is being drained, or it is only suspected, and a long prefill once looked like that.
+LOST = {"hung", "down", "failing", "warming"}
 AT_ONCE = 2  # so that second tries at most double the load
 MAX_ANSWER_BYTES = 32 << 20  # of an answer in one piece
 MAX_REASON_CHARS = 200
@@ -31,7 +33,7 @@ class Patience:
     blind_s: float = 60.0  # the same while no supervisor vouches for anybody
     second_try_s: float = 1.5  # silence after which another backend is asked too, where there is one
     idle_s: float = 120.0  # between two pieces of a stream
-    quiet_s: float = 2.0  # the same, from a backend that is not routable any more
+    quiet_s: float = 2.0  # the same, from a backend that is known to be lost
     watch_s: float = 0.25  # between two looks at the liveness, each an os.stat
 
 
@@ -131,13 +133,14 @@ class Asking:
             self._running[asyncio.create_task(self._ask(other))] = other
 
     def _wants_second_try(self, choice: Choice, other: Backend) -> bool:
-        if self._clock() - self._last_try_s < self._patience.second_try_s:
-            return False
+        silent_long = self._clock() - self._last_try_s >= self._patience.second_try_s
         if not choice.known:
-            return True  # nobody watches those we wait for, so all are asked in turn
+            return silent_long  # nobody watches those we wait for, so all are asked in turn
+        if len(self._running) >= AT_ONCE:
+            return False
         weights = {backend.name: backend.weight for backend in choice.candidates}
-        idlest = max(weights.get(backend.name, 0.0) for backend in self._running.values())
-        return len(self._running) < AT_ONCE and other.weight >= idlest
+        hopes = [weights[backend.name] for backend in self._running.values() if backend.name in weights]
+        return not hopes or (silent_long and other.weight >= max(hopes))
 
     def _give_up_where_hopeless(self, choice: Choice) -> None:
         now_s = self._clock()
@@ -169,7 +172,7 @@ class Asking:
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             self._note(backend, str(error) or type(error).__name__)
             return None
-        if answer.rest is None and _is_its_own_failure(answer.response.status_code):
+        if _is_its_own_failure(answer.response.status_code):
             said = answer.body.decode(errors="replace")[:MAX_REASON_CHARS]
             self._note(backend, f"answered {answer.response.status_code}: {said}")
             return None
@@ -181,10 +184,10 @@ class Asking:
 
 
 def is_out(liveness: Liveness, name: str) -> bool:
-    """Say whether what was sent to `name` is lost: a fresh document says so, and not because it is being drained."""
+    """Say whether what was sent to `name` is lost, by a fresh document."""
     snapshot = liveness.snapshot()
     entry = snapshot.find(name)
-    return snapshot.known and entry is not None and not entry.routable and entry.verdict not in AT_WORK
+    return snapshot.known and entry is not None and not entry.routable and entry.verdict in LOST
 
 
 def verdict_on(liveness: Liveness, name: str) -> str:
@@ -201,7 +204,7 @@ def _is_its_own_failure(status: int) -> bool:
 async def _read(backend: Backend, response: httpx.Response) -> Answer:
     pieces = response.aiter_raw()
     body = b""
-    if response.headers.get("content-type", "").startswith("text/event-stream"):
+    if response.is_success and response.headers.get("content-type", "").startswith("text/event-stream"):
         # The head alone proves nothing: some servers send it before they have begun.
         if not (body := await anext(pieces, b"")):
             raise ValueError("its stream ended before it began")

@@ -1,0 +1,136 @@
+"""Ask the running daemon over its unix socket or TCP, and say in one line what went wrong.
+
+Standard library only: the CLI must start fast.
+"""
+
+import http.client
+import json
+import socket
+import time
+from contextlib import suppress
+from email.utils import mktime_tz, parsedate_tz
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, quote, urlsplit
+
+from supervisor.errors import SupervisorError
+
+ANSWER_S = 5.0  # the daemon answers from memory; longer means that it hangs
+MAX_ANSWER_BYTES = 4 << 20
+
+
+class DaemonUnreachable(SupervisorError):
+    """No daemon answers there, or what answers is not ours."""
+
+
+class DaemonRefused(SupervisorError):
+    """The daemon answered no; `code` is its word for the reason."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Answer(NamedTuple):  # not a dataclass: importing those takes as long as the daemon's answer
+    """What the daemon said, and the time by the daemon's own clock."""
+
+    content: dict[str, Any]
+    now_s: float
+
+
+class Daemon:
+    """The daemon at `server`: `unix:///path/of/a.sock` or `http://host:port`; ValueError for anything else."""
+
+    def __init__(self, server: str, *, token: str = "", answer_s: float = ANSWER_S) -> None:
+        self._server = server
+        self._answer_s = answer_s
+        self._address = _split(server)
+        if token and not (token.isascii() and token.isprintable()):
+            raise ValueError("BENCHAI_SUPERVISOR_TOKEN holds a character that no header can carry")
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    def status(self) -> Answer:
+        """Return what the daemon believes of its targets."""
+        answer = self._ask("GET", "/v1/status", self._answer_s)
+        if not {"targets", "expires_at", "daemon"} <= answer.content.keys():
+            raise self._stranger()
+        return answer
+
+    def act(self, verb: str, name: str, *, wait_s: float) -> dict[str, Any]:
+        """Have `verb` done to target `name`; return the outcome once it is known or `wait_s` is over."""
+        path = f"/v1/targets/{quote(name, safe='')}/{verb}?wait_s={wait_s:g}"
+        return self._ask("POST", path, wait_s + self._answer_s).content
+
+    def _ask(self, method: str, path: str, timeout_s: float) -> Answer:
+        connection = _connection(self._address, timeout_s)
+        try:
+            connection.request(method, path, headers=self._headers)
+            reply = connection.getresponse()
+            body = reply.read(MAX_ANSWER_BYTES)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error, timeout_s) from error
+        finally:
+            connection.close()
+        return self._understand(reply, body)
+
+    def _understand(self, reply: http.client.HTTPResponse, body: bytes) -> Answer:
+        try:
+            content = json.loads(body)
+        except ValueError as no_json:
+            raise self._stranger() from no_json
+        if not isinstance(content, dict):
+            raise self._stranger()
+        if reply.status >= http.client.BAD_REQUEST:
+            error = content.get("error") or {}
+            raise DaemonRefused(str(error.get("code")), str(error.get("message") or f"it answered {reply.status}"))
+        date = parsedate_tz(reply.headers["Date"] or "")
+        return Answer(content=content, now_s=mktime_tz(date) if date else time.time())
+
+    def _unreachable(self, error: Exception, timeout_s: float) -> DaemonUnreachable:
+        match error:
+            case FileNotFoundError():
+                why, cure = (
+                    "no such socket",
+                    "is the daemon running? Start benchai-supervisord, or name it with --server",
+                )
+            case ConnectionRefusedError():
+                why, cure = "nobody listens", "the daemon is not running: start benchai-supervisord"
+            case PermissionError():
+                why, cure = "permission denied", "run this as root or as a member of the socket's group"
+            case TimeoutError():
+                why, cure = (
+                    f"no answer within {timeout_s:g} s",
+                    "the daemon may hang: look into its log, then restart it",
+                )
+            case _:
+                why, cure = str(error) or type(error).__name__, "look into the daemon's log, or name it with --server"
+        return DaemonUnreachable(f"cannot reach the daemon at {self._server}: {why}; {cure}")
+
+    def _stranger(self) -> DaemonUnreachable:
+        return DaemonUnreachable(
+            f"what answers at {self._server} is not benchai-supervisord; name the right address with --server"
+        )
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def _split(server: str) -> SplitResult:
+    parts = urlsplit(server)
+    with suppress(ValueError):
+        if {"unix": parts.path, "http": parts.hostname and (parts.port or 80)}.get(parts.scheme):
+            return parts
+    raise ValueError(f"{server!r} is no address of a daemon: give unix:///path/of/a.sock or http://host:port")
+
+
+def _connection(address: SplitResult, timeout_s: float) -> http.client.HTTPConnection:
+    if address.scheme == "unix":
+        return _UnixConnection(address.path, timeout_s)
+    return http.client.HTTPConnection(str(address.hostname), address.port or 80, timeout=timeout_s)

@@ -1,0 +1,117 @@
+"""The daemon's HTTP contract with canned answers, on a unix socket or TCP; it remembers what it was asked."""
+
+import json
+import socketserver
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+from tests.fakes.documents import Document
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One request as it came in."""
+
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    headers: dict[str, str]
+
+
+@dataclass
+class FakeDaemon:
+    """Serve `liveness` and `status`; answer verbs from `outcomes`, `done` where nothing is said.
+
+    Targets are those in `status`. `token` is asked for on every mutation where it is set.
+    """
+
+    socket_path: Path | None = None  # None: TCP on a free port
+    liveness: Document | None = None
+    status: Document = field(default_factory=lambda: {"targets": []})
+    outcomes: dict[tuple[str, str], Document] = field(default_factory=dict)
+    token: str | None = None
+    now: Callable[[], float] = time.time  # for the Date header
+    asked: list[Asked] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        handler = type("Handler", (_Handler,), {"of": self})
+        self._server: socketserver.BaseServer
+        if self.socket_path is None:
+            self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler)
+            self.url = f"http://127.0.0.1:{self._server.socket.getsockname()[1]}"
+        else:
+            self._server = socketserver.ThreadingUnixStreamServer(str(self.socket_path), handler)
+            self.url = f"unix://{self.socket_path}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    @property
+    def names(self) -> list[str]:
+        """Every target's name."""
+        return [target["name"] for target in self.status["targets"]]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    of: FakeDaemon
+
+    def do_GET(self) -> None:
+        path = self._note("GET")
+        if path == "/v1/liveness" and self.of.liveness is not None:
+            self._send_liveness(self.of.liveness)
+        elif path == "/v1/status":
+            self._send(200, self.of.status)
+        else:
+            self._send(404, {"error": {"code": "NotFound", "message": f"nothing at {path}"}})
+
+    def do_POST(self) -> None:
+        name, verb = self._note("POST").removeprefix("/v1/targets/").split("/")
+        if self.of.token and self.headers["Authorization"] != f"Bearer {self.of.token}":
+            self._send(403, {"error": {"code": "TokenNeeded", "message": f"{verb} {name}: needs the token"}})
+        elif name not in self.of.names:
+            self._send(404, {"error": {"code": "NoSuchTarget", "message": f"no target is called {name}"}})
+        else:
+            done = {"name": name, "verb": verb, "outcome": "done", "state": "RUNNING", "message": ""}
+            self._send(200, done | self.of.outcomes.get((name, verb), {}))
+
+    def _note(self, method: str) -> str:
+        url = urlsplit(self.path)
+        query = parse_qs(url.query)
+        self.of.asked.append(Asked(method=method, path=url.path, query=query, headers=dict(self.headers.items())))
+        return url.path
+
+    def _send_liveness(self, document: Document) -> None:
+        etag = f'W/"{document["epoch"]}.{document["revision"]}"'
+        headers = {"ETag": etag, "Liveness-Expires-At": document["expires_at"]}
+        unchanged = self.headers["If-None-Match"] == etag
+        self._send(304 if unchanged else 200, None if unchanged else document, headers)
+
+    def _send(self, status: int, content: Any, headers: dict[str, str] | None = None) -> None:
+        body = b"" if content is None else json.dumps(content).encode()
+        self.send_response_only(status)
+        common = {
+            "Date": self.date_time_string(self.of.now()),
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+        }
+        for name, value in (common | (headers or {})).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
