@@ -64,6 +64,7 @@ def target(settings: Settings, wanted: TargetSettings, known: dict[str, Engine])
             url=wanted.url.rstrip("/"),
             models=models,
             restartable=wanted.engine != "none",
+            has_counters=progress is not None,
         ),
         policy=settings.policy_of(wanted),
         engine=known[wanted.engine],

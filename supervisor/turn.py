@@ -52,6 +52,7 @@ class Identity:
     url: str
     models: tuple[str, ...]
     restartable: bool
+    has_counters: bool  # there is a progress witness, so a look brings an answer of its own
 
 
 class Errands(Protocol):
@@ -232,9 +233,12 @@ class Keeper:
         evidence = self.evidence
         # A new life is looked at once: what its counters said while it was well is what silence is told by later.
         is_new = isinstance(message, EngineSeen) and not evidence.readable_ever
-        if (isinstance(message, Due) or is_new) and can_be_asked(evidence):
+        looks = (isinstance(message, Due) or is_new) and can_be_asked(evidence)
+        if looks:
             self._errands.look(evidence.instance, with_cpu=wants_cpu(evidence, policy=self._policy, now=now))
-        if wants_canary(evidence, policy=self._policy, now=now):
+        # A look goes first and alone: it would take our own canary's slot for somebody's work.
+        awaits_look = looks and self.identity.has_counters
+        if not awaits_look and wants_canary(evidence, policy=self._policy, now=now):
             idle = [slot.id for slot in evidence.slots if not slot.busy]
             attempt = evidence.canary_attempt + 1
             self._see(CanarySent(instance=evidence.instance, attempt=attempt), now=now)

@@ -13,7 +13,14 @@ from supervisor.turn import Due, EngineStirred, Identity, Keeper, Message
 from tests.fakes.errands import Ledger
 
 POLICY = Policy()
-PLANNER = Identity(name="planner", kind="backend", url="http://127.0.0.1:8092", models=("planner",), restartable=True)
+PLANNER = Identity(
+    name="planner",
+    kind="backend",
+    url="http://127.0.0.1:8092",
+    models=("planner",),
+    restartable=True,
+    has_counters=True,
+)
 
 
 class Story:
@@ -74,7 +81,7 @@ def test_a_first_turn_asks_everybody() -> None:
 
     asked = story.happens(Due())
 
-    assert asked == ["tell unknown", "inspect", "look at None", "canary to None"]
+    assert asked == ["tell unknown", "inspect", "look at None"]
 
 
 def test_a_hung_model_is_announced_restarted_once_and_left_alone_until_its_new_instance_answers() -> None:
@@ -123,10 +130,14 @@ def test_a_canary_goes_to_an_idle_slot_and_is_sent_once() -> None:
     story = Story()
     story.comes_up()
 
-    story.happens(Due(), after_s=16.0)
-    story.happens(Due(), Due(), after_s=1.0)
+    at_the_look = story.happens(Due(), after_s=16.0)
+    after_it = story.happens(story.counters())
+    story.happens(Due(), Due(), story.counters(), after_s=1.0)
 
-    assert [instance for instance, _, _ in story.ledger.canaries] == [None, "one", "one"]
+    assert "canary to one" not in at_the_look
+    assert "canary to one" in after_it
+
+    assert [instance for instance, _, _ in story.ledger.canaries] == ["one", "one"]
     assert story.ledger.canaries[-1][2] == 0
 
 
