@@ -51,7 +51,7 @@ class Router:
         self._liveness = liveness
         self._own_table = tuple(own_table)
         self._patience = patience
-        # No connections are kept: one that a restarted server has dropped would cost a good request.
+        # No connections are kept: one that a restarted server has dropped could cost a good request.
         self.client = httpx.AsyncClient(
             trust_env=False,
             limits=httpx.Limits(max_keepalive_connections=0),

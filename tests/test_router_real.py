@@ -78,6 +78,17 @@ def test_with_all_of_them_dead_it_says_so_at_once(town: Town, process_servers: P
     assert "general" in response.json()["error"]["message"]
 
 
+def test_a_server_that_was_restarted_is_asked_over_a_new_connection(
+    town: Town, process_servers: ProcessServers, model: Path
+) -> None:
+    client = town.open()
+    assert ask(client, "general").status_code == 200
+    process_servers.remove("general")
+    process_servers.run("general", model, port=httpx.URL(town.url_of("general")).port)
+
+    assert ask(client, "general").status_code == 200
+
+
 def test_a_stream_that_freezes_ends_with_an_error_once_the_supervisor_has_noticed(
     town: Town, process_servers: ProcessServers
 ) -> None:

@@ -30,7 +30,7 @@ class Policy:
     backoff_first_s: float = 10.0  # before the second restart in a row; then doubled
     backoff_max_s: float = 300.0
     backoff_jitter: float = 0.1  # of the delay, so that many targets do not return at once
-    forgive_after_s: float = 600.0  # ready for so long, earlier restarts count no more
+    forgive_after_s: float = 600.0  # ready for so long, the backoff begins anew
     budget_restarts: int = 5  # within budget_window_s; then FATAL
     budget_window_s: float = 1800.0
     fatal_retry_s: float = 900.0  # FATAL is not for ever

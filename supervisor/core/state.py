@@ -157,7 +157,9 @@ def _restart_if_due(state: State, *, policy: Policy, now: float) -> State:
 def _forgive(state: State, *, policy: Policy, now: float) -> State:
     if state.well_since is None or now - state.well_since < policy.forgive_after_s:
         return state
-    return replace(state, in_a_row=0, is_exhausted=False, restarts=())
+    # The budget is not given back: restarts leave its window by age alone, or one that works for ten minutes between
+    # two crashes would be restarted for ever.
+    return replace(state, in_a_row=0, is_exhausted=False)
 
 
 def _asked(state: State, verb: Verb, *, now: float) -> State:

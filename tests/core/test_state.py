@@ -113,12 +113,12 @@ def test_a_spent_budget_is_fatal_and_fatal_is_tried_again_slowly() -> None:
     assert (again.phase, again.retry_at) == (Phase.FAILED, NOW + 1500.0 + POLICY.fatal_retry_s)
 
 
-def test_restarts_are_forgiven_once_it_was_well_for_long() -> None:
+def test_the_backoff_begins_anew_once_it_was_well_for_long_and_the_budget_does_not() -> None:
     before = in_phase(Phase.UP, well_since=NOW - 600.0, restarts=(NOW - 700.0,), in_a_row=3, is_exhausted=True)
 
     after = step(before, judged(Verdict.READY), policy=POLICY, now=NOW)
 
-    assert (after.in_a_row, after.restarts, after.is_exhausted) == (0, (), False)
+    assert (after.in_a_row, after.restarts, after.is_exhausted) == (0, (NOW - 700.0,), False)
 
 
 def test_suspicion_alone_does_not_begin_the_time_of_being_well_anew() -> None:
