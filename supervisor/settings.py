@@ -5,23 +5,28 @@ Nothing here looks at a file, the network or an engine.
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, create_model
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from supervisor.core.policy import Policy
 
 ENV_PREFIX = "BENCHAI_SUPERVISOR_"
-DEFAULT_FILE = Path("/etc/benchai-supervisor/settings.toml")
-# Read by the commands themselves, not settings of the daemon.
-OTHER_ENV = {f"{ENV_PREFIX}SETTINGS", f"{ENV_PREFIX}SERVER", f"{ENV_PREFIX}TOKEN"}
+YEAR_S = 31_536_000  # nobody means more, and calendars end
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-MAX_SHOWN = 120
 
+def _a_number(value: Any) -> Any:
+    """Refuse true and false, which pydantic takes for 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number")  # noqa: TRY004 - pydantic wants a ValueError
+    return value
+
+
+Number = BeforeValidator(_a_number)
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=63)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Text = Annotated[str, Field(min_length=1)]
+Positive = Annotated[float, Number, Field(gt=0, le=YEAR_S, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
@@ -42,8 +47,8 @@ class DaemonSettings(Section):
 class HttpSettings(Section):
     """The daemon's own HTTP server."""
 
-    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8090  # 0: any free one
+    host: Text = "127.0.0.1"
+    port: Annotated[int, Number, Field(ge=0, le=65535)] = 8090  # 0: any free one
     socket: Path = Path("/run/benchai-supervisor/control.sock")
     token: SecretStr = SecretStr("")
 
@@ -51,24 +56,28 @@ class HttpSettings(Section):
 class DockerSettings(Section):
     """The Docker engine."""
 
-    host: Annotated[str, Field(min_length=1)] = "unix:///var/run/docker.sock"
+    host: Text = "unix:///var/run/docker.sock"
     timeout_s: Positive = 10.0
-    workers: Annotated[int, Field(ge=1, le=64)] = 4
+    workers: Annotated[int, Number, Field(ge=1, le=64)] = 8
 
 
 class ProcessSettings(Section):
     """Targets that we run ourselves."""
 
-    log_max_bytes: Annotated[int, Field(ge=4096)] = 10_000_000
-    log_backups: Annotated[int, Field(ge=0, le=100)] = 3
+    log_max_bytes: Annotated[int, Number, Field(ge=4096)] = 10_000_000
+    log_backups: Annotated[int, Number, Field(ge=0, le=100)] = 3
     stop_on_exit: bool = False
 
 
-# The core owns the names, the types and the defaults; here they only gain "greater than zero".
-_policy_fields: dict[str, Any] = {
-    f.name: (Annotated[f.type, Field(gt=0, allow_inf_nan=False)], f.default) for f in fields(Policy)
-}
-PolicySettings = create_model("PolicySettings", __base__=Section, **_policy_fields)
+if TYPE_CHECKING:
+
+    class PolicySettings(Section):
+        """Any keys of `Policy`; which of them were written is what counts."""
+else:
+    # The core owns the names, the types and the defaults; here they only gain their bounds.
+    _bounds = (Number, Field(gt=0, le=YEAR_S, allow_inf_nan=False))
+    _keys = {f.name: (Annotated[f.type, *_bounds], f.default) for f in fields(Policy)}
+    PolicySettings = create_model("PolicySettings", __base__=Section, **_keys)
 
 
 class TargetSettings(Section):
@@ -78,14 +87,14 @@ class TargetSettings(Section):
     url: str
     engine: Literal["docker", "process", "none"] = "docker"
     container: str | None = None
-    command: tuple[str, ...] = ()
+    command: tuple[Text, ...] = ()
     environment: dict[str, str] = {}
     progress: Literal["llama.cpp", "none"] = "llama.cpp"
     api_key: SecretStr = SecretStr("")
     canary_model: str | None = None
-    canary_max_tokens: Annotated[int, Field(ge=1, le=256)] = 4
-    error_patterns: tuple[str, ...] = ()
-    policy: dict[str, Any] = {}
+    canary_max_tokens: Annotated[int, Number, Field(ge=1, le=256)] = 4
+    error_patterns: tuple[Text, ...] = ()
+    policy: PolicySettings = PolicySettings()
 
     @property
     def engine_name(self) -> str:
@@ -96,7 +105,7 @@ class TargetSettings(Section):
 class BackendSettings(TargetSettings):
     """A model server. `models` are the aliases it serves, as clients ask for them."""
 
-    models: Annotated[tuple[str, ...], Field(min_length=1)]
+    models: Annotated[tuple[Text, ...], Field(min_length=1)]
 
 
 class RouterSettings(TargetSettings):
@@ -117,7 +126,7 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     docker: DockerSettings = DockerSettings()
     process: ProcessSettings = ProcessSettings()
-    policy: dict[str, Any] = {}
+    policy: PolicySettings = PolicySettings()
     backends: tuple[BackendSettings, ...] = ()
     routers: tuple[RouterSettings, ...] = ()
 
@@ -126,9 +135,10 @@ class Settings(BaseSettings):
         """Backends and routers, in the order of the file."""
         return (*self.backends, *self.routers)
 
-    def policy_of(self, target: TargetSettings) -> Policy:
+    def policy_of(self, target: TargetSettings | None = None) -> Policy:
         """Return the policy that holds for `target`: its own keys over the common ones over the defaults."""
-        return Policy(**PolicySettings(**{**self.policy, **target.policy}).model_dump())
+        own = target.policy.model_dump(exclude_unset=True) if target else {}
+        return Policy(**{**self.policy.model_dump(exclude_unset=True), **own})
 
     @classmethod
     def settings_customise_sources(

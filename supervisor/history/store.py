@@ -6,17 +6,19 @@ It decides nothing. A database that cannot be used is told of and lived without:
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import TypeVar
 
 from supervisor.core.actions import Act
 from supervisor.core.state import Phase, Transition
+from supervisor.own_thread import OwnThread
 
 KEPT = 10_000  # transitions, and acts
+PRUNED_EVERY = 100  # of them
 TIMEOUT_S = 2.0
 T = TypeVar("T")
 
@@ -38,7 +40,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="history")
+        self._thread = OwnThread("history")
         self._database: sqlite3.Connection | None = None
 
     async def remember(self, target: str, *, window_s: float) -> Memory:
@@ -49,14 +51,14 @@ class Store:
         """Write down a change of phase."""
         judgement = transition.judgement
         row = (_now(), target, transition.before, transition.after)
-        why = (judgement.verdict, judgement.reason, judgement.message, instance)
+        message = judgement.message.encode(errors="replace").decode()  # half a character is no text to SQLite
+        why = (judgement.verdict, judgement.reason, message, instance)
         await self._call(lambda database: _record(database, (*row, *why)))
 
     async def begin(self, target: str, act: Act) -> int:
         """Write down that `act` is about to be done; return its number."""
         row = (target, act.verb, act.by_operator, _now())
-        insert = "INSERT INTO acts (target, verb, by_operator, began_at) VALUES (?, ?, ?, ?)"
-        return await self._call(lambda database: database.execute(insert, row).lastrowid or 0)
+        return await self._call(lambda database: _begin(database, row))
 
     async def end(self, number: int, outcome: str) -> None:
         """Write down how act `number` ended."""
@@ -64,9 +66,8 @@ class Store:
         await self._call(lambda database: database.execute(update, (_now(), outcome, number)))
 
     def close(self) -> None:
-        """Close the file after what is already under way."""
-        self._thread.submit(self._close)
-        self._thread.shutdown(wait=False)
+        """Let what is under way come to its end, for as long as any call may take, and close the file."""
+        self._thread.close(last=self._close, wait_s=TIMEOUT_S)
 
     def _close(self) -> None:
         if self._database is not None:
@@ -75,7 +76,7 @@ class Store:
 
     async def _call(self, use: Callable[[sqlite3.Connection], T]) -> T:
         async with asyncio.timeout(TIMEOUT_S):
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._use, use)
+            return await self._thread.do(partial(self._use, use))
 
     def _use(self, use: Callable[[sqlite3.Connection], T]) -> T:
         if self._database is None:
@@ -86,20 +87,37 @@ class Store:
 
 def _open(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, timeout=TIMEOUT_S, check_same_thread=False)
-    database.execute("PRAGMA journal_mode = WAL")
-    # The default, and wanted: what was written before an act must be there after a power cut.
-    database.execute("PRAGMA synchronous = FULL")
-    database.executescript(resources.files(__package__).joinpath("schema.sql").read_text())
-    database.execute("PRAGMA user_version = 1")
-    for table in ("transitions", "acts"):
-        database.execute(f"DELETE FROM {table} WHERE id <= (SELECT max(id) FROM {table}) - {KEPT}")  # noqa: S608
-    database.commit()
+    try:
+        database.execute("PRAGMA journal_mode = WAL")
+        # The default, and wanted: what was written before an act must be there after a power cut.
+        database.execute("PRAGMA synchronous = FULL")
+        database.executescript(resources.files(__package__).joinpath("schema.sql").read_text())
+        database.execute("PRAGMA user_version = 1")
+    except sqlite3.Error:
+        database.close()
+        raise
     return database
 
 
 def _record(database: sqlite3.Connection, row: tuple[str | None, ...]) -> None:
     columns = "at, target, before, after, verdict, reason, message, instance"
-    database.execute(f"INSERT INTO transitions ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608
+    insert = f"INSERT INTO transitions ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+    _prune(database, "transitions", newest=database.execute(insert, row).lastrowid or 0)
+
+
+def _begin(database: sqlite3.Connection, row: tuple[str, str, bool, str]) -> int:
+    insert = "INSERT INTO acts (target, verb, by_operator, began_at) VALUES (?, ?, ?, ?)"
+    number = database.execute(insert, row).lastrowid or 0
+    _prune(database, "acts", newest=number)
+    return number
+
+
+def _prune(database: sqlite3.Connection, table: str, *, newest: int) -> None:
+    """Drop old rows now and then, but never a target's last one: an operator's stop is remembered by it."""
+    if newest % PRUNED_EVERY:
+        return
+    last = f"SELECT max(id) FROM {table} GROUP BY target"  # noqa: S608
+    database.execute(f"DELETE FROM {table} WHERE id <= ? AND id NOT IN ({last})", (newest - KEPT,))  # noqa: S608
 
 
 def _remember(database: sqlite3.Connection, target: str, *, window_s: float) -> Memory:

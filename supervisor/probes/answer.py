@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from supervisor.core.observations import Reply
-from supervisor.probes.http import short
+from supervisor.probes.http import is_loading, short
 
 GARBAGE_LENGTH = 4  # so many times the same character is what a poisoned model says
+MAX_JUDGED = 1024  # characters; a canary's cap is a few tokens, and patterns may take long over a long text
 
 
 class NotAnAnswerError(Exception):
@@ -31,15 +32,14 @@ class Checker:
         except NotAnAnswerError as error:
             return Reply.INVALID, short(f"status 200, but {error}")
         for pattern in self.error_patterns:
-            if pattern.search(content):
+            if pattern.search(content[:MAX_JUDGED]):
                 return Reply.INVALID, short(f"an error dressed as content: {content}")
-        dense = "".join(content.split())
-        if len(dense) >= GARBAGE_LENGTH and len(set(dense)) == 1:
-            return Reply.INVALID, short(f"garbage: {content}")
+        if _is_garbage(content):
+            return Reply.INVALID, short(f"garbage: {content[:MAX_JUDGED]!a}")
         return Reply.ANSWERED, ""
 
     def _content(self, content_type: str, body: bytes) -> str:
-        pieces = list(_events(body)) if content_type.startswith("text/event-stream") else [_json(body)]
+        pieces = list(_events(body)) if content_type.lower().startswith("text/event-stream") else [_json(body)]
         if not any(_finished(piece) for piece in pieces):
             raise NotAnAnswerError("it ends half-way, without a finish_reason")
         content = "".join(_text(piece) for piece in pieces)
@@ -51,11 +51,19 @@ class Checker:
 def _refusal(status: int, headers: Mapping[str, str], body: bytes) -> tuple[Reply, str]:
     """Tell an overloaded server from a loading one, a wrong request and a broken server."""
     detail = short(f"status {status}: {_error_message(body)}")
-    if status == 503 and b"Loading model" in body:
+    if is_loading(status, body):
         return Reply.LOADING, detail
     if status == 429 or (status == 503 and "retry-after" in headers):
         return Reply.OVERLOADED, detail
     return (Reply.FAILED if status >= 500 else Reply.DENIED), detail
+
+
+def _is_garbage(content: str) -> bool:
+    """Whether it is what a model with poisoned weights says: one character for ever, or control characters."""
+    dense = "".join(content.split())
+    if dense and not any(each.isprintable() for each in dense):
+        return True
+    return len(dense) >= GARBAGE_LENGTH and len(set(dense)) == 1
 
 
 def _error_message(body: bytes) -> str:
@@ -68,12 +76,12 @@ def _error_message(body: bytes) -> str:
 
 def _events(body: bytes) -> Iterator[dict[str, Any]]:
     """Yield the chunks of a server-sent stream, up to its end."""
-    for line in body.decode(errors="replace").splitlines():
-        field, _, data = line.partition(":")
-        if field == "error":  # llama.cpp's own way to report a failure in the midst of a stream
-            raise NotAnAnswerError(f"it holds an error: {data.strip()}")
-        if field == "data" and data.strip() != "[DONE]":
-            yield _json(data.encode())
+    for line in body.splitlines():  # of bytes: in text, U+2028 and its like would end a line in the midst of JSON
+        field, _, data = line.partition(b":")
+        if field == b"error":  # llama.cpp's own way to report a failure in the midst of a stream
+            raise NotAnAnswerError(f"it holds an error: {data.decode(errors='replace').strip()}")
+        if field == b"data" and data.strip() not in (b"", b"[DONE]"):
+            yield _json(data)
 
 
 def _json(body: bytes) -> dict[str, Any]:
@@ -84,7 +92,7 @@ def _json(body: bytes) -> dict[str, Any]:
     if not isinstance(piece, dict):
         raise NotAnAnswerError("it is not a JSON object")
     if piece.get("error"):
-        raise NotAnAnswerError(f"it holds an error: {json.dumps(piece['error'])}")
+        raise NotAnAnswerError(f"it holds an error: {_error_message(body)}")
     return piece
 
 

@@ -14,7 +14,6 @@ from supervisor.probes.answer import Checker
 from supervisor.probes.base import Answer
 
 MAX_BYTES = 256 * 1024
-CONNECT_TIMEOUT_S = 5.0
 
 
 class ChatCanary:
@@ -47,7 +46,7 @@ class ChatCanary:
         try:
             async with asyncio.timeout(limit_s), self._open(slot) as response:
                 body = bytearray()
-                async for chunk in response.aiter_bytes():
+                async for chunk in response.aiter_raw():
                     first_token_s = self._clock() - began if first_token_s is None else first_token_s
                     body += chunk
                     if len(body) > MAX_BYTES:
@@ -66,8 +65,7 @@ class ChatCanary:
         return Answer(reply=reply, first_token_s=first_token_s if reply is Reply.ANSWERED else None, detail=detail)
 
     def _open(self, slot: int | None) -> Any:
-        timeout = httpx.Timeout(None, connect=CONNECT_TIMEOUT_S)
-        return self._client.stream("POST", "/v1/chat/completions", json=self._request(slot), timeout=timeout)
+        return self._client.stream("POST", "/v1/chat/completions", json=self._request(slot))
 
     def _request(self, slot: int | None) -> dict[str, Any]:
         request: dict[str, Any] = {

@@ -99,9 +99,15 @@ def _slot(entry: dict[str, Any]) -> Slot:
     if isinstance(following, list):
         following = following[0]
     return Slot(
-        id=int(entry["id"]),
+        id=_count(entry["id"]),
         busy=bool(entry["is_processing"]),
-        task=None if task is None else int(task),
-        decoded=int(following.get("n_decoded") or 0),
-        prefilled=int(entry.get("n_prompt_tokens_processed") or 0),
+        task=None if task is None else _count(task),
+        decoded=_count(following.get("n_decoded") or 0),
+        prefilled=_count(entry.get("n_prompt_tokens_processed") or 0),
     )
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int | float):
+        raise TypeError("a count is no number")  # what it is instead may be a user's text
+    return int(value)

@@ -50,7 +50,7 @@ class Api:
             Route("/v1/status", self._status),
             Route("/v1/targets/{name}/{verb}", self._target, methods=["POST"]),
         ]
-        app = Starlette(routes=routes, exception_handlers={HTTPException: _refuse})
+        app = Starlette(routes=routes, exception_handlers={HTTPException: _refuse, Exception: _fail})
         app.state.trusted = trusted
         return app
 
@@ -76,7 +76,7 @@ class Api:
         return Response(document.body, media_type="application/json", headers=headers)
 
     async def _backend(self, request: Request) -> Response:
-        snapshot = self._board.find(request.path_params["name"])
+        snapshot = self._board.believed(request.path_params["name"])
         if snapshot is None or snapshot.kind != "backend":
             names = [each.name for each in self._board.snapshots if each.kind == "backend"]
             raise _no_such("backend", request.path_params["name"], names)
@@ -103,15 +103,17 @@ class Api:
         """Let those in who may open the unix socket, and those who know the token; everybody else is refused."""
         if request.app.state.trusted:
             return
-        given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
         if not self._token:
             raise HTTPException(403, "changes come in by the unix socket only; set http.token to allow them here")
-        if not hmac.compare_digest(given, self._token.encode()):
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        matches = hmac.compare_digest(given.strip().encode("latin-1"), self._token.encode())
+        if scheme.lower() != "bearer" or not matches:
             raise HTTPException(403, "the token is missing or wrong; send it as 'Authorization: Bearer …'")
 
 
 def _etags(header: str) -> set[str]:
-    return {each.strip() for each in header.split(",")}
+    """Return the validators in the weak form that we make; comparing weakly is what they are for."""
+    return {f"W/{each.strip().removeprefix('W/')}" for each in header.split(",")}
 
 
 def _verb(word: str) -> Verb:
@@ -119,7 +121,7 @@ def _verb(word: str) -> Verb:
         return Verb(word)
     except ValueError as error:
         known = ", ".join(Verb)
-        raise HTTPException(404, f"cannot {word} a target; known are {known}") from error
+        raise Refusal(404, "NoSuchVerb", f"cannot {word} a target; known are {known}") from error
 
 
 def _wait_s(text: str | None) -> float:
@@ -134,8 +136,17 @@ def _wait_s(text: str | None) -> float:
     return wait_s
 
 
+class Refusal(HTTPException):
+    """A refusal with a code of its own, for machines to tell it from others of its status."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(status, message)
+        self.code = code
+
+
 def _no_such(kind: str, name: str, names: list[str]) -> HTTPException:
-    return HTTPException(404, f"there is no {kind} {name!r}; there are: {', '.join(names) or 'none'}")
+    message = f"there is no {kind} {name!r}; there are: {', '.join(names) or 'none'}"
+    return Refusal(404, f"NoSuch{kind.capitalize()}", message)
 
 
 CODES: Mapping[int, str] = {400: "BadRequest", 403: "Forbidden", 404: "NotFound", 405: "MethodNotAllowed"}
@@ -145,7 +156,13 @@ async def _refuse(_: Request, error: Exception) -> Response:
     """Answer every refusal in the one shape that clients know."""
     if not isinstance(error, HTTPException):  # pragma: no cover - Starlette hands in what it was registered for
         raise error
-    return _error(error.status_code, CODES.get(error.status_code, "Error"), error.detail, headers=error.headers)
+    code = error.code if isinstance(error, Refusal) else CODES.get(error.status_code, "Error")
+    return _error(error.status_code, code, error.detail, headers=error.headers)
+
+
+async def _fail(_: Request, error: Exception) -> Response:
+    """Answer a fault of ours in that shape too; Starlette raises it again, for the log."""
+    return _error(500, "OurFault", f"a fault of the supervisor's own, see its log: {type(error).__name__}")
 
 
 def _error(status: int, code: str, message: str, *, headers: Mapping[str, str] | None = None) -> Response:

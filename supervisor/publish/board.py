@@ -77,13 +77,18 @@ class Board:
         """Return one target's snapshot."""
         return self._snapshots.get(name)
 
+    def believed(self, name: str) -> Snapshot | None:
+        """Return one target's snapshot as the document tells it: one whose owner is late says so."""
+        snapshot = self._snapshots.get(name)
+        return None if snapshot is None else self._fresh(snapshot, now=self._clock())
+
     def put(self, snapshot: Snapshot) -> None:
         """Take a new snapshot and stamp the document anew."""
         self._snapshots[snapshot.name] = snapshot
         self.document = self._stamp()
 
     async def change(self) -> None:
-        """Return when anything is believed that was not believed before."""
+        """Return at the next stamp, whether or not anything new is believed."""
         await self._changed.wait()
 
     @property
@@ -140,7 +145,8 @@ class Board:
             "backends": entries,
             "models": liveness.by_alias(backends),
         }
-        body = json.dumps(document, ensure_ascii=False).encode() + b"\n"
+        # Not every text has an encoding: a server may have sent half a character.
+        body = json.dumps(document, ensure_ascii=False).encode(errors="replace") + b"\n"
         return Document(body=body, epoch=self._epoch, revision=self._revision, expires_at=expires_at)
 
     def _wake(self) -> None:

@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from loguru import logger
 
+from supervisor.own_thread import OwnThread
 from supervisor.publish.board import Board, Document
 
 REFRESH_SHARE = 1 / 3  # of its validity: an unchanged document is written again after so long
@@ -23,7 +24,7 @@ class LivenessFile:
         self._board = board
         self._refresh_s = valid_for_s * REFRESH_SHARE
         self._clock = clock
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="liveness-file")
+        self._thread = OwnThread("liveness-file")
         self._written_revision = 0
         self._written_at: float | None = None
         self._written = asyncio.Event()
@@ -48,12 +49,12 @@ class LivenessFile:
 
     def close(self) -> None:
         """Let go of the thread, without waiting for a disk that hangs."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.close()
 
     async def _write(self, document: Document) -> None:
         """Write one document; a failure is told once and tried again with the next one."""
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, replace_file, self._path, document.body)
+            await self._thread.do(partial(replace_file, self._path, document.body))
         except OSError as error:
             if PART not in self._board.problems:
                 logger.error("liveness file {}: {}; routers that read it will soon know nothing", self._path, error)

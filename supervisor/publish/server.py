@@ -59,6 +59,7 @@ def bind_tcp(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # two that have only bound one port do not notice each other
     except OSError as error:
         listener.close()
         hint = "something else listens there; set http.port to a free one" if error.errno == errno.EADDRINUSE else ""
@@ -72,13 +73,16 @@ def bind_unix(path: Path) -> socket.socket:
     """Bind `path`, taking over one left behind: the state directory's lock says that nobody else of us runs.
 
     Raises:
-        StartupError: the directory cannot be written.
+        StartupError: the directory cannot be written, or something stands there that is no socket.
     """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        path.unlink(missing_ok=True)
+        if path.is_socket():
+            path.unlink()
         listener.bind(str(path))
         path.chmod(SOCKET_MODE)
+        listener.listen()
+        listener.listen()
     except OSError as error:
         listener.close()
         raise StartupError(f"http: cannot make the socket {path} ({error}); check http.socket") from error
