@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 
 from supervisor.core.policy import Policy
-from supervisor.core.state import Phase, State
+from supervisor.core.state import FIRST, STOPPED_BY_HAND, Phase, State
 from supervisor.engines.base import Engine
 from supervisor.engines.docker import DockerEngine
 from supervisor.engines.none import NoEngine
@@ -83,9 +83,10 @@ def target(settings: Settings, wanted: TargetSettings, known: dict[str, Engine])
 
 def first_state(identity: Identity, memory: Memory, *, now: float) -> State:
     """Return where a target begins: what an operator stopped stays stopped, and earlier restarts still count."""
-    was_stopped = memory.phase is Phase.STOPPED and not memory.is_cut_short
+    was_stopped = memory.phase in (Phase.STOPPED, Phase.STOPPING)
     return State(
         phase=Phase.STOPPED if was_stopped else Phase.UNKNOWN,
+        judgement=STOPPED_BY_HAND if was_stopped else FIRST,
         since=now,
         restartable=identity.restartable,
         restarts=tuple(now - age_s for age_s in memory.restart_ages_s),

@@ -19,7 +19,7 @@ from supervisor.core.observations import CanaryEnded, CpuSeen, EngineSeen, Engin
 from supervisor.core.policy import Policy
 from supervisor.core.state import Transition
 from supervisor.engines.base import Engine
-from supervisor.errors import EngineUnreachable, SupervisorError
+from supervisor.errors import SupervisorError
 from supervisor.history.store import Store
 from supervisor.probes.base import CanaryProbe, Counters, ProgressProbe
 from supervisor.turn import Message
@@ -80,6 +80,11 @@ class Runner:
         self.post: Callable[[Message], None] = lambda _: None
 
     @property
+    def is_acting(self) -> bool:
+        """Whether an engine call is under way."""
+        return any(not act.done() for act in self.acts)
+
+    @property
     def acts(self) -> list[asyncio.Task[None]]:
         """The engine call under way, if there is one: whoever shuts down waits for it."""
         return [task for errand, task in self._under_way.items() if errand == "act"]
@@ -104,7 +109,8 @@ class Runner:
     def act(self, act: Act, instance: str | None) -> None:
         """Have the engine do it; unasked, only to the `instance` that was judged."""
         fault = Failed(reason="OurFault", message=f"{act.verb} failed by our own fault, see the log", counts=False)
-        self._start("act", self._act(act, instance), or_else=fault)
+        if not self._start("act", self._act(act, instance), or_else=fault):
+            self.post(fault)
 
     def record(self, transition: Transition, instance: str | None) -> None:
         """Write a change of phase where it survives us; changes may come faster than the disk takes them."""
@@ -117,7 +123,8 @@ class Runner:
 
     def _start(self, errand: str, work: Coroutine[Any, Any, None], *, or_else: Message | None = None) -> bool:
         """Start an errand; `or_else` is what comes back should it fail in a way that nobody foresaw."""
-        if errand in self._under_way:
+        earlier = self._under_way.get(errand)
+        if earlier is not None and not earlier.done():
             work.close()
             return False
         task = self._spawn(self._guarded(errand, work, or_else), name=f"{self._name}: {errand}")
@@ -217,23 +224,32 @@ class Runner:
         number = await self._begin(act)
         outcome: Ended | Failed
         try:
-            outcome = await self._perform(act, instance)
+            outcome = await self._hindrance(act, instance) or await self._perform(act)
         except SupervisorError as error:
-            counts = not isinstance(error, EngineUnreachable)
-            outcome = Failed(reason=type(error).__name__, message=f"{act.verb} failed: {error}", counts=counts)
+            # It may have been done all the same: a call that timed out was sent, and counts.
+            outcome = Failed(reason=type(error).__name__, message=f"{act.verb} failed: {error}")
         if number is not None:
-            await self._write(self._store.end(number, "done" if isinstance(outcome, Ended) else outcome.message))
+            told, counts = ("done", True) if isinstance(outcome, Ended) else (outcome.message, outcome.counts)
+            await self._write(self._store.end(number, told, counts=counts))
         self.post(outcome)
 
-    async def _perform(self, act: Act, instance: str | None) -> Ended | Failed:
-        if not act.by_operator:
+    async def _hindrance(self, act: Act, instance: str | None) -> Failed | None:
+        """Look once more, and say why nothing should be done after all; nobody asked for it but we."""
+        if act.by_operator:
+            return None
+        try:
             seen = await self._engine.inspect(self._engine_name)
-            if seen.stopped_by_operator or seen.life in (Life.PAUSED, Life.RESTARTING, Life.MISSING):
-                message = f"left alone: it is {seen.life} by somebody else's will"
-                return Failed(reason="OperatorWon", message=message, counts=False)
-            if instance is not None and seen.instance not in (None, instance):
-                message = "left alone: somebody else has restarted it meanwhile"
-                return Failed(reason="AlreadyRestarted", message=message, counts=False)
+        except SupervisorError as error:
+            return Failed(reason=type(error).__name__, message=f"{act.verb} not tried: {error}", counts=False)
+        if seen.stopped_by_operator or seen.life in (Life.PAUSED, Life.RESTARTING, Life.MISSING):
+            message = f"left alone: it is {seen.life} by somebody else's will"
+            return Failed(reason="OperatorWon", message=message, counts=False)
+        if instance is not None and seen.instance not in (None, instance):
+            message = "left alone: somebody else has restarted it meanwhile"
+            return Failed(reason="AlreadyRestarted", message=message, counts=False)
+        return None
+
+    async def _perform(self, act: Act) -> Ended:
         began = self._clock()
         match act.verb:
             case Verb.START:

@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Mapping
 
-from supervisor.core.events import Asked, Verb
+from supervisor.core.events import Verb
 from supervisor.core.liveness import Snapshot, summary
 from supervisor.core.observations import Life
 from supervisor.core.state import Phase
 from supervisor.publish.api import Outcome
 from supervisor.publish.board import Board
-from supervisor.turn import Keeper
+from supervisor.turn import Keeper, Wish
 
 SETTLED = (Phase.UP, Phase.BUSY, Phase.ASLEEP, Phase.BACKOFF, Phase.FAILED, Phase.STOPPED)
 
@@ -26,19 +26,18 @@ class Operator:
         keeper = self._keepers[name]
         if refusal := _refusal(keeper, verb):
             return refusal
-        keeper.post(Asked(verb=verb))
+        taken: asyncio.Queue[bool] = asyncio.Queue(1)
+        keeper.post(Wish(verb, taken.put_nowait))
         try:
             async with asyncio.timeout(wait_s):
-                return await self._outcome(name, verb)
+                return await self._outcome(name, verb) if await taken.get() else _occupied(keeper)
         except TimeoutError:
             return Outcome(outcome="pending", message=f"still {self._snapshot(name).state.phase} after {wait_s:g}s")
 
     async def _outcome(self, name: str, verb: Verb) -> Outcome:
-        asked = False
         while True:
             snapshot = self._snapshot(name)
-            asked = asked or snapshot.state.asked is verb
-            if asked and snapshot.state.asked is None and _is_settled(snapshot, verb):
+            if snapshot.state.asked is None and _is_settled(snapshot, verb):
                 return _told(snapshot, verb)
             await self._board.change()
 
@@ -61,16 +60,20 @@ def _told(snapshot: Snapshot, verb: Verb) -> Outcome:
     return Outcome(outcome=outcome, message=summary(snapshot, now=snapshot.as_of))
 
 
+def _occupied(keeper: Keeper) -> Outcome:
+    return Outcome(outcome="failed", message=f"{keeper.name} is {keeper.state.phase} already; wait for that to end")
+
+
 def _refusal(keeper: Keeper, verb: Verb) -> Outcome | None:
     """Say why there is nothing to do, or nothing that can be done."""
     state, engine = keeper.state, keeper.evidence.engine
     if not keeper.identity.restartable:
         return Outcome(outcome="failed", message=f'{keeper.name} is watched only (engine = "none"); {verb} it by hand')
     if state.phase.is_ours:
-        return Outcome(outcome="failed", message=f"{keeper.name} is {state.phase} already; wait for that to end")
-    is_running = engine is not None and engine.life is Life.RUNNING
-    if verb is Verb.START and is_running and state.phase is not Phase.STOPPED:
+        return _occupied(keeper)
+    life = None if engine is None else engine.life
+    if verb is Verb.START and life is Life.RUNNING and state.phase is not Phase.STOPPED:
         return Outcome(outcome="already", message="already running")
-    if verb is Verb.STOP and state.phase is Phase.STOPPED:
+    if verb is Verb.STOP and state.phase is Phase.STOPPED and life not in (Life.RUNNING, Life.PAUSED):
         return Outcome(outcome="already", message="not running")
     return None

@@ -17,7 +17,7 @@ from loguru import logger
 
 from supervisor.core.actions import Act, Action, Announce, Record
 from supervisor.core.decide import can_be_asked, decide, look_every_s, wants_canary, wants_cpu
-from supervisor.core.events import Asked, Ended, Event, Failed, Judged
+from supervisor.core.events import Asked, Ended, Event, Failed, Judged, Verb
 from supervisor.core.evidence import Evidence, end_life, forgive, take
 from supervisor.core.liveness import Snapshot
 from supervisor.core.observations import CanarySent, EngineSeen, Life, Observation
@@ -36,11 +36,19 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
+class Wish:
+    """An operator wants something done; `answer` hears at once whether it will be tried: one engine call at a time."""
+
+    verb: Verb
+    answer: Callable[[bool], None]
+
+
+@dataclass(frozen=True, slots=True)
 class EngineStirred:
     """The engine says that something happened to the target; what it was, an inspection tells."""
 
 
-Message = Due | EngineStirred | Observation | Asked | Ended | Failed
+Message = Due | EngineStirred | Observation | Wish | Ended | Failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +84,11 @@ class Errands(Protocol):
 
     def record(self, transition: Transition, instance: str | None) -> None:
         """Write a change of phase where it survives us."""
+        ...
+
+    @property
+    def is_acting(self) -> bool:
+        """Whether an engine call is under way."""
         ...
 
     def forget(self) -> None:
@@ -130,6 +143,7 @@ class Keeper:
             except Exception as error:  # noqa: BLE001 - the one place: a fault of ours must cost no target its owner
                 logger.opt(exception=error).error("{}: our own turn failed; nothing is held against it", self.name)
                 self.evidence = replace(self.evidence, blind_detail=f"our own turn failed: {error}")
+                self._leave_no_act_behind()
 
     @property
     def name(self) -> str:
@@ -154,8 +168,8 @@ class Keeper:
         now = self._clock()
         self._forgive_our_own_absence(now)
         match message:
-            case Asked():
-                self._advance(message, now=now)
+            case Wish():
+                self._wish(message, now=now)
             case Ended() | Failed():
                 self._return(message, now=now)
             case Due() | EngineStirred():
@@ -165,6 +179,13 @@ class Keeper:
                 self._judge(now)
         self._publish(self.snapshot())
         self._send_for_more(message, now=now)
+
+    def _leave_no_act_behind(self) -> None:
+        """Do not wait for an engine call that a failed turn never sent for."""
+        if self.state.phase.is_ours and not self._errands.is_acting:
+            fault = Failed(reason="OurFault", message="our own turn failed, see the log", counts=False)
+            self.evidence = replace(self.evidence, engine=None, old_instance=None)
+            self.state = step(self.state, fault, policy=self._policy, now=self._clock())
 
     def _forgive_our_own_absence(self, now: float) -> None:
         gap_s = now - self._last_turn_at
@@ -181,6 +202,12 @@ class Keeper:
         if isinstance(seen, EngineSeen) and self.evidence.instance != before.instance:
             self._errands.forget()
 
+    def _wish(self, wish: Wish, *, now: float) -> None:
+        free = not self.state.phase.is_ours
+        wish.answer(free)
+        if free:
+            self._advance(Asked(verb=wish.verb), now=now)
+
     def _judge(self, now: float) -> None:
         self._advance(Judged(judgement=judge(self.evidence, policy=self._policy, now=now)), now=now)
 
@@ -189,6 +216,9 @@ class Keeper:
         if isinstance(event, Failed):
             # The old instance may well be there still, and then it counts again.
             self.evidence = replace(self.evidence, engine=None, old_instance=None)
+        elif self.state.asked is Verb.START:
+            # It may be the old instance that goes on: a paused one has only been let go on.
+            self.evidence = forgive(replace(self.evidence, engine=None), now=now)
         elif self.state.phase is Phase.STOPPING:
             gone = EngineSeen(life=Life.EXITED, instance=self.evidence.instance, stopped_by_operator=True)
             self.evidence = replace(self.evidence, engine=gone)
@@ -199,7 +229,8 @@ class Keeper:
     def _advance(self, event: Event, *, now: float) -> None:
         before = self.state
         self.state = step(before, event, policy=self._policy, now=now, chance=self._chance())
-        if self.state.phase is Phase.RESTARTING and before.phase is not Phase.RESTARTING:
+        begins = self.state.phase is Phase.RESTARTING and before.phase is not Phase.RESTARTING
+        if begins and self.state.asked is not Verb.START:
             # From here on the present instance counts no more; only a new one does.
             self.evidence = end_life(self.evidence, now=now)
             self._errands.forget()

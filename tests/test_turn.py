@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor.core.events import Asked, Ended, Failed, Verb
+from supervisor.core.events import Ended, Failed, Verb
 from supervisor.core.observations import CanaryEnded, CpuSeen, EngineSeen, EngineSilent, Life, ProgressSeen, Reply, Slot
 from supervisor.core.policy import Policy
 from supervisor.core.state import Phase, State
-from supervisor.turn import Due, EngineStirred, Identity, Keeper, Message
+from supervisor.turn import Due, EngineStirred, Identity, Keeper, Message, Wish
 from tests.fakes.errands import Ledger
 
 POLICY = Policy()
@@ -29,6 +29,7 @@ class Story:
     def __init__(self, *, phase: Phase = Phase.UNKNOWN) -> None:
         self.now = 5000.0
         self.ledger = Ledger()
+        self.answers: list[bool] = []
         self.keeper = Keeper(
             PLANNER,
             policy=POLICY,
@@ -65,6 +66,9 @@ class Story:
 
     def idle_cpu(self) -> CpuSeen:
         return CpuSeen(instance=self.keeper.evidence.instance, burned_s=0.0, over_s=1.0)
+
+    def wish(self, verb: Verb) -> Wish:
+        return Wish(verb, self.answers.append)
 
     def comes_up(self) -> None:
         self.happens(Due(), self.running())
@@ -154,7 +158,7 @@ def test_an_operators_stop_is_done_told_and_never_undone() -> None:
     story = Story()
     story.comes_up()
 
-    story.happens(Asked(verb=Verb.STOP))
+    story.happens(story.wish(Verb.STOP))
     story.happens(Ended(), after_s=1.0)
     gone = EngineSeen(life=Life.EXITED, instance="one", exit_code=0)
     for _ in range(100):
@@ -177,7 +181,7 @@ def test_what_was_stopped_before_we_were_born_stays_stopped() -> None:
 def test_an_operators_start_ends_a_stop() -> None:
     story = Story(phase=Phase.STOPPED)
 
-    story.happens(Asked(verb=Verb.START), Ended())
+    story.happens(story.wish(Verb.START), Ended())
     story.happens(story.running("two"))
     story.happens(story.counters())
     story.happens(story.canary())
@@ -229,6 +233,54 @@ def test_the_engine_is_asked_now_and_then_even_if_it_never_stirs() -> None:
 
     assert "inspect" not in soon
     assert "inspect" in later
+
+
+def test_a_paused_target_that_is_started_goes_on_as_it_was() -> None:
+    story = Story()
+    story.comes_up()
+    paused = EngineSeen(life=Life.PAUSED, instance="one", stopped_by_operator=True)
+
+    story.happens(paused)
+    story.happens(story.wish(Verb.START), Ended(), after_s=600.0)
+    story.happens(story.running("one"))
+    story.happens(story.counters())
+    story.happens(Due(), story.counters(), after_s=400.0)
+
+    assert story.phase() is Phase.UP
+    assert [act.verb for act, _ in story.ledger.acts] == [Verb.START]
+
+
+def test_a_wish_that_comes_in_the_midst_of_an_act_is_refused_and_said_to_be() -> None:
+    story = Story()
+    story.comes_up()
+    story.happens(EngineSeen(life=Life.EXITED, instance="one", exit_code=137))
+
+    story.happens(story.wish(Verb.STOP))
+
+    assert story.answers == [False]
+    assert [act.verb for act, _ in story.ledger.acts] == [Verb.RESTART]
+
+
+async def test_a_turn_that_fails_before_its_act_is_sent_for_waits_for_no_end() -> None:
+    story = Story()
+    story.comes_up()
+    faults = [ValueError("a bug of ours")]
+
+    def publish(snapshot: object) -> None:  # noqa: ARG001
+        if faults:
+            raise faults.pop()
+
+    story.keeper._publish = publish
+    task = asyncio.create_task(story.keeper.run())
+    story.keeper.post(EngineSeen(life=Life.EXITED, instance="one", exit_code=137))
+    story.keeper.post(EngineStirred())
+    await story.ledger.has("inspect")
+
+    assert story.ledger.acts == []
+    assert story.phase() is Phase.BACKOFF
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_a_fault_in_a_turn_of_ours_costs_no_target_its_owner() -> None:

@@ -44,13 +44,22 @@ def wants_canary(evidence: Evidence, *, policy: Policy, now: float) -> bool:
         return False
     if evidence.is_saturated and evidence.is_moving:
         return False
-    since_last_s = now - evidence.canary_ended_at if evidence.canary_ended_at is not None else None
+    if not _may_ask_again(evidence, policy=policy, now=now):
+        return False
     doubtful = evidence.last_reply not in (None, Reply.ANSWERED) or quiet(evidence, policy=policy, now=now) is not None
     if not evidence.has_proven_itself or doubtful:
-        has_just_come_up = bool(evidence.slots) and evidence.last_reply in NOT_YET_THERE
-        return since_last_s is None or has_just_come_up or since_last_s >= policy.canary_retry_s
+        return True
     proof_at = evidence.last_proof_at
     return proof_at is None or now - proof_at >= policy.canary_every_s
+
+
+def _may_ask_again(evidence: Evidence, *, policy: Policy, now: float) -> bool:
+    """Whether the last canary is long enough ago, or its server has come up since."""
+    ended_at = evidence.canary_ended_at
+    if ended_at is None or now - ended_at >= policy.canary_retry_s:
+        return True
+    was_read_since = bool(evidence.slots) and evidence.changed_at is not None and evidence.changed_at > ended_at
+    return was_read_since and evidence.last_reply in NOT_YET_THERE
 
 
 def wants_cpu(evidence: Evidence, *, policy: Policy, now: float) -> bool:

@@ -39,6 +39,7 @@ class Evidence:
 
     loading_since: float | None = None  # every reply since then was "Loading model"
     slots: tuple[Slot, ...] = ()  # the last readable counters
+    leaked: frozenset[Slot] = frozenset()  # stood at work while another slot answered: they say nothing of the rest
     readable_ever: bool = False  # this instance has shown us its counters
     changed_at: float | None = None  # the last look at which nothing stood still
     worked_at: float | None = None  # the last look at which work was under way and moved
@@ -50,12 +51,14 @@ class Evidence:
 
     canary_since: float | None = None  # one is on its way
     canary_attempt: int = 0
+    unanswered_since: float | None = None  # an earlier one was sent then and let go, and none was answered since
     canary_ended_at: float | None = None
     answered_at: float | None = None  # the last good answer of this instance
     first_token_s: float | None = None
     last_reply: Reply | None = None  # of the last canary
     last_detail: str = ""
     refusals: int = 0  # in a row, by any probe
+    refused_since: float | None = None  # the first of them
     failures: int = 0  # bad answers in a row
 
     is_asleep: bool = False  # it said so at the last look
@@ -70,6 +73,11 @@ class Evidence:
     def is_saturated(self) -> bool:
         """Whether every slot had a request at the last readable look."""
         return bool(self.slots) and all(slot.busy for slot in self.slots)
+
+    @property
+    def waiting_since(self) -> float | None:
+        """When the first canary was sent that has not been answered; one that was let go counts on."""
+        return self.canary_since if self.unanswered_since is None else self.unanswered_since
 
     @property
     def is_moving(self) -> bool:
@@ -133,15 +141,19 @@ def forgive(evidence: Evidence, *, now: float) -> Evidence:
         silent_since=now if evidence.silent_since is not None else None,
         standing_since=now if evidence.standing_since is not None else None,
         canary_since=now if evidence.canary_since is not None else None,
+        unanswered_since=now if evidence.unanswered_since is not None else None,
         loading_since=now if evidence.loading_since is not None else None,
         cpu_idle_since=None,
         cpu_burned=None,
         refusals=0,
+        refused_since=None,
     )
 
 
 def _take_engine(evidence: Evidence, seen: EngineSeen, *, now: float) -> Evidence:
     known = replace(evidence, engine=seen, engine_detail="")
+    if evidence.engine is not None and evidence.engine.life is Life.PAUSED and seen.life is Life.RUNNING:
+        known = forgive(known, now=now)  # what it could not do while it was paused is not held against it
     if seen.life is not Life.RUNNING or seen.instance in (known.instance, known.old_instance):
         return known
     return new_life(known, instance=seen.instance, started_at=now - (seen.age_s or 0.0), now=now)
@@ -158,25 +170,38 @@ def _take_progress(evidence: Evidence, seen: ProgressSeen, *, now: float) -> Evi
     )
     if seen.reply is Reply.ANSWERED:
         return _take_slots(before, seen.slots, now=now)
-    refusals = evidence.refusals + 1 if seen.reply in UNREACHED else 0
+    before = _count_refusal(before, seen.reply, now=now)
     if seen.reply in (Reply.SILENT, Reply.RESET, Reply.REFUSED):
         since = now - seen.took_s if evidence.silent_since is None else evidence.silent_since
-        return replace(before, refusals=refusals, silent_since=since, standing_since=None)
+        return replace(before, silent_since=since, standing_since=None)
     # Asleep, loading, no such endpoint, no leave to ask, not slots at all: it spoke, and told nothing of progress.
-    return replace(before, refusals=refusals, silent_since=None, standing_since=None, slots=())
+    return replace(before, silent_since=None, standing_since=None, slots=())
+
+
+def _count_refusal(evidence: Evidence, reply: Reply, *, now: float) -> Evidence:
+    if reply not in UNREACHED:
+        return replace(evidence, refusals=0, refused_since=None)
+    since = now if evidence.refused_since is None else evidence.refused_since
+    return replace(evidence, refusals=evidence.refusals + 1, refused_since=since)
 
 
 def _take_slots(evidence: Evidence, slots: tuple[Slot, ...], *, now: float) -> Evidence:
-    at_work = any(slot.busy for slot in slots)
-    stands = at_work and slots == evidence.slots
-    moved = at_work and bool(evidence.slots) and slots != evidence.slots
+    leaked = evidence.leaked.intersection(slots)
+    alive = [slot for slot in slots if slot not in leaked]
+    at_work = any(slot.busy for slot in alive)
+    unchanged = alive == [slot for slot in evidence.slots if slot not in leaked]
+    stands = at_work and unchanged
+    moved = at_work and bool(evidence.slots) and not unchanged
     evidence = replace(
         evidence,
         slots=slots,
+        leaked=leaked,
         refusals=0,
+        refused_since=None,
         silent_since=None,
         readable_ever=True,
         worked_at=now if moved else evidence.worked_at,
+        unanswered_since=None if moved else evidence.unanswered_since,
         standing_since=(evidence.standing_since or evidence.changed_at or now) if stands else None,
         changed_at=evidence.changed_at if stands else now,
     )
@@ -210,12 +235,14 @@ def _take_canary(evidence: Evidence, seen: CanaryEnded, *, now: float) -> Eviden
         last_detail=seen.detail,
         blind_detail="",
         loading_since=_loading_since(evidence, seen.reply, now=now),
-        refusals=evidence.refusals + 1 if seen.reply in UNREACHED else 0,
         failures=evidence.failures + 1 if seen.reply in BAD else 0,
+        unanswered_since=evidence.waiting_since if seen.reply is Reply.SILENT else None,
     )
+    ended = _count_refusal(ended, seen.reply, now=now)
     if seen.reply not in GOOD:
         return ended
-    proven = replace(ended, answered_at=now, first_token_s=seen.first_token_s)
+    stood = {slot for slot in evidence.slots if slot.busy} if evidence.standing_since is not None else set()
+    proven = replace(ended, answered_at=now, first_token_s=seen.first_token_s, leaked=evidence.leaked | stood)
     return _still_cpu(replace(proven, silent_since=None, standing_since=None, changed_at=now))
 
 

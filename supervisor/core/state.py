@@ -71,6 +71,8 @@ TABLE: dict[Phase, dict[Verdict, Phase]] = {
     for phase in Phase
 }
 TROUBLED = frozenset({Verdict.HUNG, Verdict.FAILING, Verdict.DOWN})
+STOP_ECHO_S = 120.0  # a stop that the engine could not confirm may come about so much later
+STOPPED_BY_HAND = Judgement(verdict=Verdict.STOPPED, reason="Stopped", message="stopped by the operator")
 FIRST = Judgement(verdict=Verdict.UNKNOWN, reason="NotYetKnown", message="not looked at yet")
 
 
@@ -83,6 +85,7 @@ class State:
     judgement: Judgement = FIRST
     restartable: bool = True  # False: its engine can only watch
     asked: Verb | None = None  # what an operator asked for, while it is under way
+    stop_failed_at: float | None = None  # the engine did not do it, or did not say so; it may still come about
     restarts: tuple[float, ...] = ()  # when we restarted it by ourselves, within the budget's window
     in_a_row: int = 0  # restarts since it was last ready for long
     is_exhausted: bool = False  # the budget is spent; only the slow retry is left, until it was ready for long
@@ -125,6 +128,10 @@ def _judged(state: State, judgement: Judgement, *, policy: Policy, now: float, c
         return state
     if state.phase is Phase.STOPPED and judgement.verdict is Verdict.DOWN:
         return state  # that it is not running is no news
+    if judgement.verdict is Verdict.DOWN and state.stop_failed_at is not None:
+        if now - state.stop_failed_at < STOP_ECHO_S:
+            return _enter(replace(state, judgement=STOPPED_BY_HAND, stop_failed_at=None), Phase.STOPPED, now=now)
+        state = replace(state, stop_failed_at=None)
     after = _enter(replace(state, judgement=judgement), TABLE[state.phase][judgement.verdict], now=now)
     after = _forgive(after, policy=policy, now=now)
     if judgement.verdict in TROUBLED and after.phase in (Phase.BACKOFF, Phase.FAILED) and after.retry_at is None:
@@ -167,7 +174,7 @@ def _asked(state: State, verb: Verb, *, now: float) -> State:
         return state  # one engine call at a time; the asker is told
     phase = Phase.STOPPING if verb is Verb.STOP else Phase.RESTARTING
     why = replace(state.judgement, reason="OperatorAsked", message=f"{verb} asked for by the operator", since=None)
-    return _enter(replace(state, asked=verb, judgement=why), phase, now=now)
+    return _enter(replace(state, asked=verb, judgement=why, stop_failed_at=None), phase, now=now)
 
 
 def _ended(state: State, *, now: float) -> State:
@@ -176,8 +183,7 @@ def _ended(state: State, *, now: float) -> State:
             fresh = Judgement(verdict=Verdict.WARMING, reason="Restarted", message="waiting for its first answer")
             return _enter(replace(state, asked=None, judgement=fresh), Phase.STARTING, now=now)
         case Phase.STOPPING:
-            stopped = Judgement(verdict=Verdict.STOPPED, reason="Stopped", message="stopped by the operator")
-            return _enter(replace(state, asked=None, judgement=stopped), Phase.STOPPED, now=now)
+            return _enter(replace(state, asked=None, judgement=STOPPED_BY_HAND), Phase.STOPPED, now=now)
         case _:
             return state
 
@@ -188,12 +194,13 @@ def _failed(state: State, event: Failed, *, policy: Policy, now: float, chance: 
     match state.phase:
         case Phase.RESTARTING:
             down = replace(failed, judgement=replace(trouble, verdict=Verdict.DOWN))
-            if not event.counts and down.in_a_row:
-                down = replace(down, restarts=down.restarts[:-1], in_a_row=down.in_a_row - 1)
+            if not event.counts and state.asked is None:
+                down = replace(down, restarts=down.restarts[:-1], in_a_row=max(0, down.in_a_row - 1))
                 return replace(_enter(down, Phase.BACKOFF, now=now), retry_at=now + policy.backoff_first_s)
             return _plan_restart(down, policy=policy, now=now, chance=chance)
         case Phase.STOPPING:
-            return _enter(failed, Phase.SUSPECT, now=now)  # whatever it is now, the next look says
+            # Whatever it is now, the next look says.
+            return _enter(replace(failed, stop_failed_at=now), Phase.SUSPECT, now=now)
         case _:
             return state
 

@@ -82,8 +82,8 @@ def quiet(evidence: Evidence, *, policy: Policy, now: float) -> Quiet | None:
         signs.append(Quiet(since=evidence.silent_since, reason="CountersSilent", message="counters silent"))
     if evidence.standing_since is not None:
         signs.append(Quiet(since=evidence.standing_since, reason="CountersStanding", message="no progress"))
-    if evidence.canary_since is not None and not evidence.is_moving:
-        overdue_at = max(evidence.canary_since, evidence.worked_at or 0.0) + policy.canary_deadline_s
+    if evidence.waiting_since is not None and not evidence.is_moving:
+        overdue_at = max(evidence.waiting_since, evidence.worked_at or 0.0) + policy.canary_deadline_s
         if now >= overdue_at:
             signs.append(Quiet(since=overdue_at, reason="CanaryOverdue", message="canary unanswered"))
     return min(signs, key=lambda sign: sign.since, default=None)
@@ -139,7 +139,10 @@ def _by_answers(evidence: Evidence, *, policy: Policy) -> Judgement | None:
 def _by_refusals(evidence: Evidence, *, policy: Policy, now: float) -> Judgement | None:
     if not evidence.refusals or _is_starting(evidence, policy=policy, now=now):
         return None
-    if evidence.refusals < policy.refusal_threshold or evidence.engine_detail:
+    # Two probes may be refused in one blip of a few milliseconds: that is one refusal still.
+    is_brief = evidence.refused_since is None or now - evidence.refused_since < policy.close_tick_s
+    engine_is_unsure = evidence.engine is None or bool(evidence.engine_detail)
+    if evidence.refusals < policy.refusal_threshold or is_brief or engine_is_unsure:
         return Judgement(verdict=Verdict.SUSPECT, reason="Refused", message="its port does not answer")
     return Judgement(verdict=Verdict.DOWN, reason="NotListening", message="running, but nothing listens on its port")
 
@@ -195,7 +198,11 @@ def _weigh(evidence: Evidence, spell: Quiet, *, policy: Policy, now: float) -> t
         return (Verdict.HUNG if idle_s >= policy.hung_after_s else Verdict.SUSPECT), "cpu idle"
     cpu = "cpu burning" if evidence.cpu_burned else "cpu unknown"
     quiet_s = now - spell.since
-    if quiet_s >= policy.stall_after_s + policy.confirm_s:
+    patience_s = policy.stall_after_s + policy.confirm_s
+    if not evidence.readable_ever:
+        # Without counters a queue of long answers looks the same from outside.
+        patience_s = max(patience_s, policy.canary_limit_s)
+    if quiet_s >= patience_s:
         return Verdict.HUNG, cpu
     if quiet_s < policy.stall_after_s and evidence.cpu_burned:
         return Verdict.BUSY, cpu
@@ -206,7 +213,9 @@ def _by_proof(evidence: Evidence, *, policy: Policy, now: float) -> Judgement:
     if _is_at_work_for_others(evidence, policy=policy, now=now):
         return Judgement(verdict=Verdict.BUSY, reason="SlotsMoving", message="every slot at work")
     if evidence.last_reply is Reply.OVERLOADED:
-        return Judgement(verdict=Verdict.BUSY, reason="Overloaded", message="answers that it has too much to do")
+        since = evidence.last_proof_at or evidence.seen_at
+        verdict = Verdict.BUSY if now - since < policy.stall_after_s else Verdict.SUSPECT
+        return Judgement(verdict=verdict, reason="Overloaded", message="says that it has too much to do", since=since)
     if evidence.answered_at is not None:
         return Judgement(verdict=Verdict.READY, reason="CanaryAnswered", message=_first_token(evidence.first_token_s))
     if evidence.worked_at is not None:

@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS acts (
     by_operator INTEGER NOT NULL,
     began_at TEXT NOT NULL,
     ended_at TEXT,
-    outcome TEXT
+    outcome TEXT,
+    counts INTEGER NOT NULL DEFAULT 1 -- 0: nothing was tried, so it spends no restart budget
 ) STRICT;
 CREATE INDEX IF NOT EXISTS acts_by_target ON acts (target, id);

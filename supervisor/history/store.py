@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """What is remembered of one target: where it was left, which act was cut short, when we restarted it lately."""
+    """What is remembered of one target: where it was left, whether in the midst of a restart, and recent restarts."""
 
     phase: Phase | None = None
     is_cut_short: bool = False
@@ -60,10 +60,10 @@ class Store:
         row = (target, act.verb, act.by_operator, _now())
         return await self._call(lambda database: _begin(database, row))
 
-    async def end(self, number: int, outcome: str) -> None:
-        """Write down how act `number` ended."""
-        update = "UPDATE acts SET ended_at = ?, outcome = ? WHERE id = ?"
-        await self._call(lambda database: database.execute(update, (_now(), outcome, number)))
+    async def end(self, number: int, outcome: str, *, counts: bool = True) -> None:
+        """Write down how act `number` ended; `counts` False where nothing was tried after all."""
+        update = "UPDATE acts SET ended_at = ?, outcome = ?, counts = ? WHERE id = ?"
+        await self._call(lambda database: database.execute(update, (_now(), outcome, counts, number)))
 
     def close(self) -> None:
         """Let what is under way come to its end, for as long as any call may take, and close the file."""
@@ -122,15 +122,16 @@ def _prune(database: sqlite3.Connection, table: str, *, newest: int) -> None:
 
 def _remember(database: sqlite3.Connection, target: str, *, window_s: float) -> Memory:
     last = database.execute("SELECT after FROM transitions WHERE target = ? ORDER BY id DESC LIMIT 1", (target,))
-    phase = last.fetchone()
+    row = last.fetchone()
+    phase = Phase(row[0]) if row and row[0] in set(Phase) else None
     unended = "SELECT ended_at IS NULL FROM acts WHERE target = ? ORDER BY id DESC LIMIT 1"
     cut_short = database.execute(unended, (target,)).fetchone()
     since = datetime.now(UTC) - timedelta(seconds=window_s)
-    restarts = "SELECT began_at FROM acts WHERE target = ? AND NOT by_operator AND began_at >= ? ORDER BY id"
+    restarts = "SELECT began_at FROM acts WHERE target = ? AND NOT by_operator AND counts AND began_at >= ? ORDER BY id"
     began = [datetime.fromisoformat(row[0]) for row in database.execute(restarts, (target, since.isoformat()))]
     return Memory(
-        phase=Phase(phase[0]) if phase and phase[0] in set(Phase) else None,
-        is_cut_short=bool(cut_short and cut_short[0]),
+        phase=phase,
+        is_cut_short=phase is Phase.RESTARTING and bool(cut_short and cut_short[0]),
         restart_ages_s=tuple(max(0.0, (datetime.now(UTC) - at).total_seconds()) for at in began),
     )
 

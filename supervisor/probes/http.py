@@ -12,6 +12,7 @@ from supervisor.core.observations import Reply
 OUR_ERRNOS = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EACCES}
 )
+THEIR_SILENCE = frozenset({errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ETIMEDOUT})
 TLS_ENDS = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 MAX_DETAIL = 200
 MAX_READ = 10 * MAX_DETAIL  # of a text that is to be cut anyway
@@ -63,7 +64,7 @@ def reply_to(error: httpx.HTTPError) -> Reply:
         return Reply.NOT_RUN
     if errno.ECONNREFUSED in numbers:
         return Reply.REFUSED
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, httpx.TimeoutException) or numbers & THEIR_SILENCE:
         return Reply.SILENT
     if isinstance(error, httpx.LocalProtocolError):
         return Reply.NOT_RUN  # a key that no header can hold

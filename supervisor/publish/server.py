@@ -82,7 +82,6 @@ def bind_unix(path: Path) -> socket.socket:
         listener.bind(str(path))
         path.chmod(SOCKET_MODE)
         listener.listen()
-        listener.listen()
     except OSError as error:
         listener.close()
         raise StartupError(f"http: cannot make the socket {path} ({error}); check http.socket") from error

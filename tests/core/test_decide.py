@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from supervisor.core.decide import can_be_asked, look_every_s, wants_canary, wants_cpu
-from supervisor.core.observations import Reply
+from supervisor.core.observations import CanaryEnded, CanarySent, Reply
 from supervisor.core.policy import Policy
 from supervisor.core.state import Phase
 from tests.core.timeline import FROZEN_IDLE, IDLE, KILLED, WORKING, Moment, Played
@@ -47,6 +47,21 @@ def test_a_bad_answer_brings_the_next_canary_soon() -> None:
     asked = [wants_canary(played.evidence, policy=POLICY, now=played.now + later_s) for later_s in (1.0, 2.0)]
 
     assert asked == [False, True]
+
+
+@pytest.mark.parametrize("reply", [Reply.RESET, Reply.REFUSED, Reply.NOT_RUN, Reply.LOADING])
+def test_canaries_that_come_back_at_once_are_not_sent_at_once_again(reply: Reply) -> None:
+    played = Played().play([IDLE] * 15)
+    sent = 0
+    for _ in range(1000):  # turns, all within one second
+        played.now += 0.001
+        if wants_canary(played.evidence, policy=POLICY, now=played.now):
+            sent += 1
+            attempt = played.evidence.canary_attempt + 1
+            played._see(CanarySent(instance="life-1", attempt=attempt))
+            played._see(CanaryEnded(instance="life-1", attempt=attempt, reply=reply))
+
+    assert sent <= 1
 
 
 def test_a_server_at_rest_is_asked_for_no_cpu() -> None:

@@ -215,6 +215,34 @@ def test_a_stop_that_failed_leaves_it_to_the_next_look() -> None:
     assert after.phase is Phase.SUSPECT
 
 
+def test_a_stop_that_the_engine_could_not_confirm_and_that_comes_about_later_is_an_operators_stop() -> None:
+    asked = step(in_phase(Phase.UP), Asked(verb=Verb.STOP), policy=POLICY, now=NOW)
+    failed = step(asked, Failed(reason="EngineUnreachable", message="no answer"), policy=POLICY, now=NOW + 10.0)
+
+    gone = step(failed, judged(Verdict.DOWN), policy=POLICY, now=NOW + 30.0)
+    much_later = step(failed, judged(Verdict.DOWN), policy=POLICY, now=NOW + 1000.0)
+
+    assert gone.phase is Phase.STOPPED
+    assert much_later.phase is Phase.RESTARTING
+
+
+def test_a_restart_that_timed_out_counts_since_it_may_have_been_done() -> None:
+    before = in_phase(Phase.RESTARTING, restarts=(NOW - 12.0,), in_a_row=1)
+
+    after = step(before, Failed(reason="EngineUnreachable", message="timed out"), policy=POLICY, now=NOW)
+
+    assert (after.restarts, after.in_a_row) == ((NOW - 12.0,), 1)
+
+
+def test_an_operators_failed_restart_costs_none_of_ours() -> None:
+    before = in_phase(Phase.UP, restarts=(NOW - 12.0,), in_a_row=1)
+    asked = step(before, Asked(verb=Verb.RESTART), policy=POLICY, now=NOW)
+
+    after = step(asked, Failed(reason="EngineUnreachable", message="no", counts=False), policy=POLICY, now=NOW)
+
+    assert (after.restarts, after.in_a_row) == ((NOW - 12.0,), 1)
+
+
 def test_a_transition_is_a_change_of_phase_and_nothing_else() -> None:
     up = in_phase(Phase.UP)
     told = step(up, judged(Verdict.READY), policy=POLICY, now=NOW)

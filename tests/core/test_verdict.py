@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from supervisor.core.actions import Act
+from supervisor.core.decide import wants_canary
 from supervisor.core.events import Verb
 from supervisor.core.observations import CanaryEnded, CanarySent, CpuSeen, EngineSeen, Life, ProgressSeen, Reply, Slot
 from supervisor.core.policy import Policy
@@ -278,6 +279,75 @@ def test_a_restart_that_brought_no_new_instance_is_noticed_in_the_end() -> None:
 
     assert patient == "AwaitingInstance"
     assert len(played.acts) == 2
+
+
+def test_time_spent_paused_is_not_held_against_anybody() -> None:
+    paused = Moment(life=Life.PAUSED, by_operator=True, counters=Reply.SILENT, canary=None)
+
+    played = Played().play([*[IDLE] * 3, WORKING, *[PREFILLING] * 60, *[paused] * 500, *[PREFILLING] * 100])
+
+    assert played.acts == []
+    assert verdict(played) is Verdict.BUSY
+
+
+def test_a_canary_that_was_let_go_unanswered_counts_on() -> None:
+    played = Played().play([IDLE] * 15 + [SWALLOWED] * 25)
+    attempt = played.evidence.canary_attempt
+    suspected = verdict(played)
+
+    played._see(CanaryEnded(instance="life-1", attempt=attempt, reply=Reply.SILENT))
+    played._judge()
+    let_go = verdict(played)
+    played._see(CanaryEnded(instance="life-1", attempt=attempt, reply=Reply.SILENT))
+    played.play([SWALLOWED] * 12)
+
+    assert (suspected, let_go) == (Verdict.SUSPECT, Verdict.SUSPECT)
+    assert [act.verb for _, act in played.acts] == [Verb.RESTART]
+
+
+def test_two_refusals_in_one_blip_are_one() -> None:
+    played = Played().play([IDLE] * 3 + [NOT_BOUND])
+    twice = played.evidence.refusals
+
+    assert twice == 2
+    assert (verdict(played), played.acts) == (Verdict.SUSPECT, [])
+
+
+def test_what_says_for_ever_that_it_has_too_much_to_do_is_believed_for_a_while() -> None:
+    overloaded = replace(NO_COUNTERS, canary=Reply.OVERLOADED)
+
+    played = Played().play([NO_COUNTERS] * 3 + [overloaded] * 300)
+
+    assert (verdict(played), played.acts) == (Verdict.SUSPECT, [])
+
+
+def test_a_queue_of_long_answers_before_a_server_without_counters_is_waited_for() -> None:
+    played = Played().play([NO_COUNTERS] * 20 + [replace(NO_COUNTERS, canary=None, cpu_s=0.9)] * 500)
+
+    assert played.acts == []
+
+
+def test_a_slot_that_is_stuck_beside_one_that_answers_takes_nobody_out() -> None:
+    played = Played().play([IDLE])
+    stuck = Slot(id=0, busy=True, task=7, decoded=12, prefilled=0)
+    verdicts = []
+    for second in range(60):
+        played.now += 1.0
+        answered = Slot(id=1, busy=False, task=second // 15, decoded=4, prefilled=0)
+        played._see(CpuSeen(instance="life-1", burned_s=0.0, over_s=1.0))
+        played._see(ProgressSeen(instance="life-1", reply=Reply.ANSWERED, slots=(stuck, answered)))
+        played._judge()
+        if wants_canary(played.evidence, policy=POLICY, now=played.now):
+            played._see(CanarySent(instance="life-1", attempt=played.evidence.canary_attempt + 1))
+            attempt = played.evidence.canary_attempt
+            played._see(CanaryEnded(instance="life-1", attempt=attempt, reply=Reply.ANSWERED, first_token_s=0.1))
+            played._judge()
+        verdicts.append(verdict(played))
+
+    assert verdicts.count(Verdict.SUSPECT) <= 1
+    assert verdicts[-1] is Verdict.READY
+    assert played.evidence.canary_attempt <= 6
+    assert played.acts == []
 
 
 def test_we_judge_nothing_before_anything_was_seen() -> None:

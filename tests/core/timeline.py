@@ -140,5 +140,5 @@ class Played:
             if isinstance(action, Act):
                 self.acts.append((self.now, action))
                 self.is_restarting = True
-                if action.verb is not Verb.STOP:
+                if action.verb is Verb.RESTART:
                     self.evidence = end_life(self.evidence, now=self.now)

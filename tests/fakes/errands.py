@@ -37,6 +37,10 @@ class Ledger:
         self.lines.append(f"record {transition.after}")
         self.transitions.append(transition)
 
+    @property
+    def is_acting(self) -> bool:
+        return bool(self.acts)
+
     def forget(self) -> None:
         self.lines.append("forget")
 

@@ -73,19 +73,22 @@ async def test_a_phase_that_this_version_does_not_know_is_not_remembered(tmp_pat
         assert (await store.remember("general", window_s=WINDOW_S)).phase is None
 
 
-async def test_an_act_that_never_ended_was_cut_short_until_a_later_one_ends(tmp_path: Path) -> None:
+async def test_a_restart_that_never_ended_was_cut_short_until_a_later_one_ends(tmp_path: Path) -> None:
     async with opened(tmp_path / "history.sqlite") as store:
+        await store.record("general", change(Phase.RESTARTING), instance=None)
         await store.begin("general", act())
+        await store.record("planner", change(Phase.STOPPING), instance=None)
+        await store.begin("planner", act(Verb.STOP, by_operator=True))
 
     async with opened(tmp_path / "history.sqlite") as store:
         after_death = await store.remember("general", window_s=WINDOW_S)
-        other = await store.remember("planner", window_s=WINDOW_S)
+        stopping = await store.remember("planner", window_s=WINDOW_S)
         number = await store.begin("general", act())
         await store.end(number, "done")
         after_ending = await store.remember("general", window_s=WINDOW_S)
 
     assert after_death.is_cut_short
-    assert not other.is_cut_short
+    assert not stopping.is_cut_short
     assert not after_ending.is_cut_short
 
 
@@ -101,6 +104,14 @@ async def test_our_own_restarts_count_for_as_long_as_the_budget_looks_back(tmp_p
     assert len(memory.restart_ages_s) == 2
     assert all(0 <= age_s < 60 for age_s in memory.restart_ages_s)
     assert memory.restart_ages_s[0] >= memory.restart_ages_s[1]
+
+
+async def test_a_restart_that_was_left_undone_after_all_spends_no_budget(tmp_path: Path) -> None:
+    async with opened(tmp_path / "history.sqlite") as store:
+        await store.end(await store.begin("general", act()), "left alone: somebody else has restarted it", counts=False)
+        memory = await store.remember("general", window_s=WINDOW_S)
+
+    assert memory.restart_ages_s == ()
 
 
 async def test_what_was_begun_is_on_disk_before_begin_returns(tmp_path: Path) -> None:
@@ -141,6 +152,7 @@ async def test_the_history_stays_bounded_and_never_forgets_an_operators_stop(tmp
     path = tmp_path / "history.sqlite"
     async with opened(path) as store:
         await store.record("stopped long ago", change(Phase.STOPPED), instance=None)
+        await store.record("cut short long ago", change(Phase.RESTARTING), instance=None)
         await store.begin("cut short long ago", act())
         _fill(path, rows=KEPT + 3 * PRUNED_EVERY)
         for _ in range(PRUNED_EVERY):

@@ -5,7 +5,7 @@ import re
 import time
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from supervisor.core.observations import Reply
@@ -105,6 +105,7 @@ HEADERS = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(status=st.integers(100, 599), headers=HEADERS, body=BODIES)
 @example(status=200, headers=STREAM, body=b'data: {"choices":[{"finish_reason":"stop","delta":{"content":"\\ud800"}}]}')
 def test_no_bytes_whatever_make_it_raise(status: int, headers: dict[str, str], body: bytes) -> None:

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supervisor.core.observations import Reply, Slot
@@ -120,6 +120,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
 def test_no_bytes_whatever_make_it_raise(body: bytes) -> None:
     counters = parse(body)
@@ -164,7 +165,7 @@ async def test_every_kind_of_answer_has_its_word_within_the_timeout(behave: Beha
 
     assert counters.reply is expected, counters.detail
     assert bool(counters.detail) == (expected is not Reply.ANSWERED)
-    assert took_s < timeout_s + 1
+    assert took_s < timeout_s + 3
 
 
 async def test_no_more_is_read_than_the_bound_however_much_is_sent() -> None:

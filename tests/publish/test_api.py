@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import pytest_asyncio
 
 from supervisor.client import Liveness
 from supervisor.core.events import Verb
@@ -17,10 +18,17 @@ from supervisor.publish.api import Api, Outcome
 from supervisor.publish.board import Board
 from supervisor.publish.file import LivenessFile
 from supervisor.publish.server import HttpServer, bind_tcp, bind_unix
-from tests.publish.believing import HUNG, VALID_FOR_S, Time, snapshot
+from tests.publish.believing import HUNG, NOON, VALID_FOR_S, Time, snapshot
 
 TOKEN = "s3cret-é"  # noqa: S105 - of nothing
 BEARER = f"Bearer {TOKEN}".encode()
+WATCHED = (
+    snapshot("planner"),
+    snapshot("code", phase=Phase.SUSPECT, judgement=HUNG),
+    snapshot("router", kind="router", models=()),
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @dataclass
@@ -56,8 +64,7 @@ class Served:
 async def serving(folder: Path, *, token: str) -> AsyncIterator[Served]:
     """Serve until the end of the block."""
     time, operator = Time(), Operator()
-    stuck = snapshot("code", phase=Phase.SUSPECT, judgement=HUNG)
-    board = time.board(snapshot("planner"), stuck, snapshot("router", kind="router", models=()))
+    board = time.board(*WATCHED)
     api = Api(board, operate=operator.operate, token=token)
     listener, socket = bind_tcp("127.0.0.1", 0), folder / "control.sock"
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -74,11 +81,22 @@ async def serving(folder: Path, *, token: str) -> AsyncIterator[Served]:
         await asyncio.gather(*tasks)
 
 
-@pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    """An API whose token is set."""
-    async with serving(tmp_path, token=TOKEN) as served:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
+    """One API for all tests, whose token is set: ending a server takes it a moment."""
+    async with serving(tmp_path_factory.mktemp("api"), token=TOKEN) as served:
         yield served
+
+
+@pytest.fixture
+def served(shared: Served) -> Served:
+    """That API, as if it had just begun."""
+    shared.time.now, shared.time.wall = 100.0, NOON
+    for each in WATCHED:
+        shared.board.put(each)
+    shared.operator.asked.clear()
+    shared.operator.fault = None
+    return shared
 
 
 def error_of(response: httpx.Response) -> tuple[int, str]:
@@ -305,18 +323,19 @@ async def test_a_fault_of_ours_is_told_in_that_shape_too_and_costs_only_its_requ
     assert after.status_code == 200
 
 
-async def test_a_request_that_never_ends_does_not_hold_up_the_others_nor_the_end(served: Served) -> None:
-    _, writer = await asyncio.open_unix_connection(str(served.socket))
-    writer.write(b"POST /v1/targets/planner/stop HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
-    await writer.drain()
-    other = await served.unix.get("/livez")
+async def test_a_request_that_never_ends_does_not_hold_up_the_others_nor_the_end(tmp_path: Path) -> None:
+    async with serving(tmp_path, token="") as served:
+        _, writer = await asyncio.open_unix_connection(str(served.socket))
+        writer.write(b"POST /v1/targets/planner/stop HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+        await writer.drain()
+        other = await served.unix.get("/livez")
 
-    began = real_time.monotonic()
-    for server in served.servers:
-        server.stop()
-    await asyncio.gather(*served.tasks)
-    took_s = real_time.monotonic() - began
-    writer.close()
+        began = real_time.monotonic()
+        for server in served.servers:
+            server.stop()
+        await asyncio.gather(*served.tasks)
+        took_s = real_time.monotonic() - began
+        writer.close()
 
     assert other.status_code == 200
     assert took_s < 5
