@@ -271,6 +271,7 @@ async def test_a_turn_that_fails_before_its_act_is_sent_for_waits_for_no_end() -
             raise faults.pop()
 
     story.keeper._publish = publish
+    story.ledger.lines.clear()
     task = asyncio.create_task(story.keeper.run())
     story.keeper.post(EngineSeen(life=Life.EXITED, instance="one", exit_code=137))
     story.keeper.post(EngineStirred())
