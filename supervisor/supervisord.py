@@ -104,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
         print(error, file=sys.stderr)  # noqa: T201 - for a person, before there is a log
         return EXIT_SETTINGS
     if arguments.check:
-        print(f"{path}: good, {len(settings.backends)} backends and {len(settings.routers)} routers")  # noqa: T201
+        print(f"{path}: good; backends: {len(settings.backends)}, routers: {len(settings.routers)}")  # noqa: T201
         return 0
     logs.set_up(settings.daemon.log_level)
     try:

@@ -23,7 +23,7 @@ def test_check_says_that_good_settings_are_good_and_starts_nothing(tmp_path: Pat
     checked = check(file)
 
     assert (checked.returncode, checked.stderr) == (0, "")
-    assert checked.stdout == f"{file}: good, 1 backends and 0 routers\n"
+    assert checked.stdout == f"{file}: good; backends: 1, routers: 0\n"
     assert list(tmp_path.iterdir()) == [file]
 
 
@@ -49,4 +49,4 @@ def test_check_of_a_missing_file_fails(file: Path) -> None:
 def test_ours_passes_the_check() -> None:
     checked = check(OURS)
 
-    assert (checked.returncode, checked.stdout) == (0, f"{OURS}: good, 4 backends and 1 routers\n")
+    assert (checked.returncode, checked.stdout) == (0, f"{OURS}: good; backends: 4, routers: 1\n")

@@ -1,0 +1,1 @@
+"""Benchmarks on real parts: each prints its table, keeps its figures in `results/`, and passes or fails its bar."""
