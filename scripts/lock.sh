@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Pin what pyproject.toml asks for, with hashes: requirements/runtime.txt for users, requirements/dev.txt for everything
-# here. The files name no index and no address, so they work with whatever index the reader's pip is set up for.
+# here, requirements/build.txt for the image's build. The files name no index and no address, so they work with whatever index the reader's pip is set up for.
 #   usage: scripts/lock.sh [--upgrade]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,7 +16,8 @@ fi
 
 # pip-compile knows no dependency groups: write them out for it.
 asked=requirements/dev.in
-trap 'rm -f "$asked"' EXIT
+built_with=requirements/build.in
+trap 'rm -f "$asked" "$built_with"' EXIT
 "$tools/bin/python" - >"$asked" <<'PYTHON'
 import tomllib
 from pathlib import Path
@@ -27,11 +28,22 @@ print("editables")  # what hatchling needs for an editable install without build
 print("\n".join(project["project"]["dependencies"] + project["dependency-groups"]["dev"]))
 PYTHON
 
+"$tools/bin/python" - >"$built_with" <<'PYTHON'
+import tomllib
+from pathlib import Path
+
+print("-c dev.txt")
+print("\n".join(tomllib.loads(Path("pyproject.toml").read_text())["build-system"]["requires"]))
+PYTHON
+
 compile() {
     CUSTOM_COMPILE_COMMAND="make lock" "$tools/bin/pip-compile" --quiet --generate-hashes --allow-unsafe --strip-extras \
         --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --resolver=backtracking "${@:3}" --output-file "$2" "$1"
 }
 compile pyproject.toml requirements/runtime.txt "$@"
 compile "$asked" requirements/dev.txt "$@"
+compile "$built_with" requirements/build.txt "$@"
+sed -i "s|-r $built_with|pyproject.toml (build-system)|; s|-c dev.txt|requirements/dev.txt|; s|-c requirements/dev.txt|requirements/dev.txt|" \
+    requirements/build.txt
 sed -i "s|-r $asked|pyproject.toml (dev)|; s|-c runtime.txt|requirements/runtime.txt|; s|-c requirements/runtime.txt|requirements/runtime.txt|" requirements/dev.txt
 grep -c '^[a-z].*==' requirements/*.txt | sed 's/:/: /; s/$/ packages pinned/'
