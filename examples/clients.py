@@ -24,7 +24,7 @@ class Clients:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(max_workers=16)
-        self._latest: deque[str] = deque(maxlen=2)
+        self._latest: deque[str] = deque(maxlen=1)
         self._clock = threading.Thread(target=self._tick, daemon=True)
         self._score: Counter[str] = Counter()
         self.slowest_s = 0.0
@@ -56,7 +56,7 @@ class Clients:
         return self._score["wrong"]
 
     def latest(self) -> str:
-        """Return how the last requests ended."""
+        """Return how the last request ended."""
         return ", ".join(self._latest) or "-"
 
     def __enter__(self) -> Self:

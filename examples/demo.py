@@ -105,7 +105,7 @@ class Watch:
 
 def _coloured(verdict: str) -> str:
     colour = {"ready": "green", "busy": "yellow", "warming": "cyan"}.get(verdict, "red")
-    return f"[{colour}]{verdict:<8}[/]"
+    return f"[{colour}]{verdict:<7}[/]"
 
 
 def ports(console: Console) -> dict[str, int]:
