@@ -77,6 +77,7 @@ class Runner:
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._cpu: CpuReading | None = None  # the last one
         self._inspect_again = False
+        self._acts_begun = 0
         self.post: Callable[[Message], None] = lambda _: None
 
     @property
@@ -108,6 +109,7 @@ class Runner:
 
     def act(self, act: Act, instance: str | None) -> None:
         """Have the engine do it; unasked, only to the `instance` that was judged."""
+        self._acts_begun += 1
         fault = Failed(reason="OurFault", message=f"{act.verb} failed by our own fault, see the log", counts=False)
         if not self._start("act", self._act(act, instance), or_else=fault):
             self.post(fault)
@@ -153,11 +155,13 @@ class Runner:
         again = True
         while again:
             self._inspect_again = False
+            acts_before = self._acts_begun
             try:
                 seen: EngineSeen | EngineSilent = await self._engine.inspect(self._engine_name)
             except SupervisorError as error:
                 seen = EngineSilent(detail=str(error))
-            self.post(seen)
+            if self._acts_begun == acts_before:  # else it may tell of the time before our act; the next one will not
+                self.post(seen)
             again = self._inspect_again
 
     async def _look(self, instance: str | None, *, with_cpu: bool) -> None:
