@@ -5,8 +5,7 @@ import os
 import signal
 import uuid
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import docker
 from docker.errors import APIError, NotFound
@@ -15,6 +14,7 @@ from docker.models.containers import Container
 from testbed import owner
 from testbed.clients import LOOPBACK, free_port, wait_ready, wait_until
 from testbed.image import LABEL, PYTHON, SCRIPTS
+from testbed.leaving import Leaving
 
 OWNER_LABEL: Final = f"{LABEL}.owner"
 GROUP_LABEL: Final = f"{LABEL}.group"  # one process may hold several of these objects
@@ -24,7 +24,7 @@ CPU_PERIOD_US: Final = 100_000
 FREEZE_WITHIN_S: Final = 90.0  # freeze.py itself gives up after 60 s without work
 
 
-class FrozenContainer:
+class FrozenContainer(Leaving):
     """A second container that holds one thread of the first."""
 
     def __init__(self, holder: Container) -> None:
@@ -34,16 +34,12 @@ class FrozenContainer:
         """Let go by ending the holder: the kernel then detaches it."""
         _remove(self._holder)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def leave(self) -> None:
+        """Release the thread."""
         self.release()
 
 
-class ContainerServers:
+class ContainerServers(Leaving):
     """Servers by container name. Not thread-safe, as the Docker SDK is not; `client` stays the caller's."""
 
     def __init__(self, client: docker.DockerClient, image: str) -> None:
@@ -52,12 +48,8 @@ class ContainerServers:
         self._labels = {LABEL: "server", OWNER_LABEL: owner.me(), GROUP_LABEL: uuid.uuid4().hex}
         self._remove_leftovers()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def leave(self) -> None:
+        """Remove what was made here."""
         self.remove_all()
 
     def run(

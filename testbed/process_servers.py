@@ -7,14 +7,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import psutil
 
 from testbed import owner
 from testbed.cache import cache_dir
 from testbed.clients import LOOPBACK, free_port, wait_ready
+from testbed.leaving import Leaving
 
 HERE: Final = Path(__file__).resolve().parent
 SERVER: Final = str(HERE / "llama_server.py")
@@ -27,7 +27,7 @@ def server_command(model: Path, port: int, *flags: str) -> list[str]:
     return [sys.executable, SERVER, "-m", str(model), "--port", str(port), *flags]
 
 
-class FrozenProcess:
+class FrozenProcess(Leaving):
     """A child of ours that holds one thread of another."""
 
     def __init__(self, holder: subprocess.Popen[str]) -> None:
@@ -41,12 +41,8 @@ class FrozenProcess:
         if self._holder.stdout:
             self._holder.stdout.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def leave(self) -> None:
+        """Release the thread."""
         self.release()
 
 
@@ -72,7 +68,7 @@ class _Child:
     log: Path
 
 
-class ProcessServers:
+class ProcessServers(Leaving):
     """Servers by name, each a child process in a session of its own, its output in a file."""
 
     def __init__(self, log_dir: Path | None = None) -> None:
@@ -81,12 +77,8 @@ class ProcessServers:
         self._held: list[FrozenProcess] = []
         _kill_leftovers()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def leave(self) -> None:
+        """Remove what was made here."""
         self.remove_all()
 
     def run(

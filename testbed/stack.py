@@ -13,7 +13,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 import docker
@@ -54,9 +53,8 @@ class Stack(Supervisord):
         self._model = model
         self._router: subprocess.Popen[bytes] | None = None
 
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def leave(self) -> None:
+        """End the router, the daemon, then the servers."""
         if self._router is not None:
             self._router.terminate()
             self._router.wait(10.0)

@@ -7,17 +7,17 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import httpx
 
 from testbed.clients import LOOPBACK, free_port, wait_until
+from testbed.leaving import Leaving
 
 END_WITHIN_S: Final = 45.0  # it waits for an engine call under way
 
 
-class Supervisord:
+class Supervisord(Leaving):
     """Runs the daemon on the settings it is given; `[daemon]` and `[http]` are filled in here."""
 
     def __init__(self, folder: Path, *, port: int | None = None, log_level: str = "INFO") -> None:
@@ -27,12 +27,8 @@ class Supervisord:
         self._log_level = log_level
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def leave(self) -> None:
+        """End the daemon."""
         self.stop()
 
     @property
