@@ -46,9 +46,9 @@ class _Flags(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     flags = _Flags(prog="llama-server", description=(__doc__ or "").split("\n\n")[0], allow_abbrev=False)
 
-    def value(*names: str, env: str, default: Any = None, kind: Any = str) -> None:
+    def value(*names: str, env: str, default: Any = None, kind: Any = str, **more: Any) -> None:
         # argparse converts string defaults too, so a bad value in the environment is refused like a bad flag.
-        flags.add_argument(*names, type=kind, default=os.environ.get(env, default), help=f"(env: {env})")
+        flags.add_argument(*names, type=kind, default=os.environ.get(env, default), help=f"(env: {env})", **more)
 
     value("-m", "--model", env="LLAMA_ARG_MODEL")
     value("--host", env="LLAMA_ARG_HOST", default="127.0.0.1")
@@ -64,8 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     value("-ub", "--ubatch-size", env="LLAMA_ARG_UBATCH", default=512, kind=int)
     value("-cram", "--cache-ram", env="LLAMA_ARG_CACHE_RAM", default=64, kind=int)
     value("--sleep-idle-seconds", env="LLAMA_ARG_SLEEP_IDLE_SECONDS", default=-1, kind=int)
-    metrics = os.environ.get("LLAMA_ARG_ENDPOINT_METRICS", "") in {"1", "true", "on", "enabled"}
-    flags.add_argument("--metrics", action="store_true", default=metrics)
+    value("--sse-ping-interval", env="LLAMA_ARG_SSE_PING_INTERVAL", default=30, kind=int)
+    value("--chat-template", env="LLAMA_ARG_CHAT_TEMPLATE")
+    value("--pooling", env="LLAMA_ARG_POOLING", choices=("none", "mean", "cls", "last", "rank"))
+    flags.add_argument("--metrics", action="store_true", default=_is_on("LLAMA_ARG_ENDPOINT_METRICS"))
+    flags.add_argument("--embedding", "--embeddings", action="store_true", default=_is_on("LLAMA_ARG_EMBEDDINGS"))
     flags.add_argument("--slots", action=argparse.BooleanOptionalAction, default=True)
     flags.add_argument("--warmup", action=argparse.BooleanOptionalAction, default=True)
     flags.add_argument("--obey-sigterm", action="store_true", help="ours: leave on SIGTERM even when frozen")
@@ -74,6 +77,10 @@ def _parser() -> argparse.ArgumentParser:
     for valued in IGNORED_VALUES:
         flags.add_argument(*valued, help=argparse.SUPPRESS)
     return flags
+
+
+def _is_on(variable: str) -> bool:
+    return os.environ.get(variable, "") in {"1", "true", "on", "enabled"}
 
 
 def _params(asked: argparse.Namespace) -> Any:
@@ -90,10 +97,15 @@ def _params(asked: argparse.Namespace) -> Any:
     params.cache_ram_mib, params.sleep_idle_seconds = asked.cache_ram, asked.sleep_idle_seconds
     params.endpoint_metrics, params.endpoint_slots = asked.metrics, asked.slots
     params.warmup, params.fit_params = asked.warmup, False
+    params.sse_ping_interval, params.embedding = asked.sse_ping_interval, asked.embedding
+    if asked.pooling:  # the model decides otherwise, and ours has none, which OpenAI's embeddings cannot do without
+        params.pooling_type = xllamacpp.llama_pooling_type[f"LLAMA_POOLING_TYPE_{asked.pooling.upper()}"]
     if asked.alias:
         params.model_alias = set(asked.alias.split(","))
     if asked.api_key:
         params.api_keys = asked.api_key.split(",")
+    if asked.chat_template:
+        params.chat_template = asked.chat_template
     if asked.mmproj and _is_model_file(asked.mmproj):
         params.mmproj.path = str(asked.mmproj)
     return params

@@ -89,8 +89,8 @@ def write(
 ) -> Path:
     """Write the model to `path` and return it.
 
-    `words` never ends by itself; `eos` answers with nothing at once; `nan` has poisoned weights and answers garbage
-    with status 200.
+    `words` never ends by itself; `eos` answers with nothing at once; `nan` has poisoned weights and answers garbage,
+    or embeddings without a number in them, with status 200.
     """
     path = Path(path)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")  # an interrupted run must not leave half a model
@@ -164,8 +164,8 @@ def _add_weights(writer: Any, shape: Shape, vocabulary: _Vocabulary, answer: Ans
     def add(tensor: str, weights: Matrix) -> None:
         writer.add_tensor(tensor, np.ascontiguousarray(weights.astype(np.float16)))
 
-    def add_norm(tensor: str) -> None:
-        writer.add_tensor(tensor, np.ones(shape.embd, dtype=np.float32))
+    def add_norm(tensor: str, value: float = 1.0) -> None:
+        writer.add_tensor(tensor, np.full(shape.embd, value, dtype=np.float32))
 
     embedding = matrix(len(vocabulary.tokens), shape.embd, 1.0)
     embedding[:, 0] = CONSTANT
@@ -180,7 +180,7 @@ def _add_weights(writer: Any, shape: Shape, vocabulary: _Vocabulary, answer: Ans
         add(f"blk.{layer}.ffn_gate.weight", matrix(shape.ff, shape.embd))
         add(f"blk.{layer}.ffn_up.weight", matrix(shape.ff, shape.embd))
         add(f"blk.{layer}.ffn_down.weight", silent(shape.embd, shape.ff))
-    add_norm("output_norm.weight")
+    add_norm("output_norm.weight", np.nan if answer == "nan" else 1.0)  # what embeddings are made of
     add("output.weight", _steered(matrix(len(vocabulary.tokens), shape.embd, 0.3), vocabulary, answer))
 
 

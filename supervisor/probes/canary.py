@@ -1,10 +1,8 @@
-"""The canary: a real, tiny chat completion whose answer is checked. It is held open and never resent."""
+"""The canary: a real, tiny piece of inference whose answer is checked. It is held open and never resent."""
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable
-from typing import Any
 
 import httpx
 
@@ -12,14 +10,16 @@ from supervisor.core.observations import Reply
 from supervisor.probes import http
 from supervisor.probes.answer import Checker
 from supervisor.probes.base import Answer
+from supervisor.probes.pieces import FirstWord
+from supervisor.probes.questions import CanaryKind, Question, question
 
-MAX_BYTES = 256 * 1024
+MAX_BYTES = 512 * 1024  # the widest embeddings known take 300 kB as text
 
 
-class ChatCanary:
-    """Asks one target for a few tokens of chat, streaming, as most clients do.
+class Canary:
+    """Asks one target for a few tokens or for an embedding, streaming where it can, as most clients do.
 
-    The prompt is short and recognisable in a log, and its nonce keeps a cache from answering for a dead model.
+    It begins with all it would like to ask. A server that will not have one of the extras is never asked for it again.
     """
 
     def __init__(
@@ -29,52 +29,52 @@ class ChatCanary:
         model: str,
         max_tokens: int,
         checker: Checker,
-        pins_slots: bool = False,
+        kind: CanaryKind = "chat",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._model = model
         self._max_tokens = max_tokens
         self._checker = checker
-        self._pins_slots = pins_slots
+        self._kind: CanaryKind = kind
         self._clock = clock
+        self._without: frozenset[str] = frozenset()
 
     async def send(self, *, limit_s: float, slot: int | None = None) -> Answer:
         """Send one canary and hold it open until it is answered or `limit_s` is over."""
+        asked = question(self._kind, model=self._model, max_tokens=self._max_tokens, slot=slot, without=self._without)
         began = self._clock()
         first_token_s: float | None = None
         try:
-            async with asyncio.timeout(limit_s), self._open(slot) as response:
+            async with asyncio.timeout(limit_s), self._client.stream("POST", asked.path, json=asked.body) as response:
+                first_word = FirstWord(response.headers.get("content-type", ""))
                 body = bytearray()
                 async for chunk in response.aiter_raw():
-                    first_token_s = self._clock() - began if first_token_s is None else first_token_s
+                    first_word.listen(chunk)
+                    if first_token_s is None and first_word.heard:
+                        first_token_s = self._clock() - began
                     body += chunk
                     if len(body) > MAX_BYTES:
                         return Answer(reply=Reply.INVALID, detail=f"the answer has no end: over {MAX_BYTES} bytes")
         except TimeoutError:
-            begun = first_token_s is not None
-            detail = f"the answer {'never ended' if begun else 'never came'} within {limit_s:g}s"
-            return Answer(reply=Reply.INVALID if begun else Reply.SILENT, detail=detail)
+            # Begun or not: a slow model is not a broken one, so a timeout alone is no bad answer.
+            detail = f"the answer never {'came' if first_token_s is None else 'ended'} within {limit_s:g}s"
+            return Answer(reply=Reply.SILENT, detail=detail)
         except httpx.HTTPError as error:
             if first_token_s is not None:
                 return Answer(reply=Reply.INVALID, detail=f"the answer broke off: {http.detail_of(error)}")
             return Answer(reply=http.reply_to(error), detail=http.detail_of(error))
         except OSError as error:
             return Answer(reply=Reply.NOT_RUN, detail=http.detail_of(error))
-        reply, detail = self._checker.check(response.status_code, response.headers, bytes(body))
+        if first_token_s is None:
+            first_token_s = self._clock() - began  # the first word was the last one, and its line had no end
+        return self._judge(asked, response, bytes(body), first_token_s)
+
+    def _judge(self, asked: Question, response: httpx.Response, body: bytes, first_token_s: float) -> Answer:
+        if response.status_code in (400, 422) and (unwanted := asked.extras_named_in(body)):
+            self._without |= unwanted
+            # Nothing wrong with the server, nor with the settings: the next canary will tell.
+            names = " and ".join(sorted(unwanted))
+            return Answer(reply=Reply.UNSUPPORTED, detail=f"it will not have {names}: from now on it is not asked for")
+        reply, detail = self._checker.check(response.status_code, response.headers, body, kind=self._kind)
         return Answer(reply=reply, first_token_s=first_token_s if reply is Reply.ANSWERED else None, detail=detail)
-
-    def _open(self, slot: int | None) -> Any:
-        return self._client.stream("POST", "/v1/chat/completions", json=self._request(slot))
-
-    def _request(self, slot: int | None) -> dict[str, Any]:
-        request: dict[str, Any] = {
-            "model": self._model,
-            "messages": [{"role": "user", "content": f"ping {secrets.token_hex(4)}"}],
-            "max_tokens": self._max_tokens,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
-        if self._pins_slots and slot is not None:
-            request["id_slot"] = slot
-        return request

@@ -7,7 +7,7 @@ from typing import Any
 from supervisor.probes import http
 from supervisor.probes.answer import Checker
 from supervisor.probes.base import Answer, Counters
-from supervisor.probes.canary import ChatCanary
+from supervisor.probes.canary import Canary
 from supervisor.probes.llama_cpp import LlamaCppProgress
 
 ENOUGH_S = 20.0
@@ -34,6 +34,5 @@ async def ask(
 ) -> Answer:
     """Send one canary to the server at `url`."""
     async with http.client(url, api_key=api_key) as client:
-        settings: dict[str, Any] = {"model": "general", "max_tokens": 4, "checker": Checker(), "pins_slots": True}
-        settings |= options
-        return await ChatCanary(client, **settings).send(limit_s=limit_s, slot=slot)
+        settings: dict[str, Any] = {"model": "general", "max_tokens": 4, "checker": Checker()} | options
+        return await Canary(client, **settings).send(limit_s=limit_s, slot=slot)

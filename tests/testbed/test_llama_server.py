@@ -7,8 +7,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from testbed import tiny_model
-from testbed.clients import busy, chat, free_port, wait_until
+from supervisor.probes import pictures
+from testbed import tiny_model, tiny_projector
+from testbed.clients import busy, chat, chat_body, free_port, wait_until
 from testbed.process_servers import server_command
 from testbed.servers import ProcessServers
 
@@ -131,6 +132,44 @@ def test_a_stand_in_projector_is_left_out_and_named_in_the_log(
 
     assert chat(url)
     assert f"stand-in: {projector}" in process_servers.log("vision")
+
+
+def test_a_real_projector_lets_the_server_look_at_pictures(process_servers: ProcessServers, model: Path) -> None:
+    url = process_servers.run("vision", model, "--mmproj", str(tiny_projector.ensure()))
+    picture = {"type": "image_url", "image_url": {"url": pictures.as_url(b"red")}}
+    body = {"messages": [{"role": "user", "content": [picture]}], "max_tokens": 2}
+
+    answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=30.0)
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["usage"]["prompt_tokens"] > tiny_projector.PICTURE_TOKENS
+
+
+def test_embeddings_are_made_when_told_to_and_pooled(process_servers: ProcessServers, model: Path) -> None:
+    pooled = process_servers.run("pooled", model, "--embeddings", "--pooling", "mean")
+    loose, plain = process_servers.run("loose", model, "--embedding"), process_servers.run("plain", model)
+
+    answers = [httpx.post(f"{url}/v1/embeddings", json={"input": "hi"}) for url in (pooled, loose, plain)]
+
+    assert [answer.status_code for answer in answers] == [200, 400, 501]
+    assert len(answers[0].json()["data"][0]["embedding"]) == tiny_model.TINY.embd
+
+
+def test_poisoned_weights_make_embeddings_without_a_number(process_servers: ProcessServers) -> None:
+    url = process_servers.run("nan", tiny_model.ensure(answer="nan"), "--embeddings", "--pooling", "mean")
+
+    answer = httpx.post(f"{url}/v1/embeddings", json={"input": "hi"})
+
+    assert set(answer.json()["data"][0]["embedding"]) == {None}
+
+
+def test_another_chat_template_takes_the_place_of_the_models(process_servers: ProcessServers, model: Path) -> None:
+    picky = "{%- if 'ping' in messages[-1]['content'] -%}{{ raise_exception('no pings') }}{%- endif -%}hello"
+    url = process_servers.run("picky", model, "--chat-template", picky)
+
+    answers = [httpx.post(f"{url}/v1/chat/completions", json=chat_body(text)) for text in ("hello", "ping")]
+
+    assert [answer.status_code for answer in answers] == [200, 400]
 
 
 def test_a_missing_projector_ends_with_status_1(model: Path) -> None:
