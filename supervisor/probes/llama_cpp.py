@@ -3,74 +3,104 @@
 Only numbers are read; builds of 2025 put the user's prompt beside them, and that is never kept.
 """
 
-import asyncio
 import json
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import httpx
 
-from supervisor.core.observations import Reply, Slot
+from supervisor.core.observations import Kind, Reply, Slot
 from supervisor.probes import http
 from supervisor.probes.base import Counters
+from supervisor.probes.held import HeldLooks, refusal
+from supervisor.probes.metrics import PATH as METRICS
+from supervisor.probes.metrics import as_one_slot, read
 
-MAX_BYTES = 4 * 1024 * 1024  # old builds repeat whole prompts in it
-_STATUS = {
-    401: Reply.DENIED,
-    403: Reply.DENIED,
-    404: Reply.UNSUPPORTED,
-    405: Reply.UNSUPPORTED,
-    501: Reply.UNSUPPORTED,  # --no-slots
-}
+PROPS, SLOTS = "/props", "/slots"
+NO_TASK = -1  # what old builds say before a slot's first request, where new ones say nothing
+WHOLE_SERVER = -1  # the one slot of a gentle look: never to be compared with a real one
+PROCESSING, DEFERRED = "llamacpp:requests_processing", "llamacpp:requests_deferred"
+# The counters of tokens wait for the end of a request; this one moves with every pass through the model.
+PASSES, PROMPTED = "llamacpp:n_decode_total", "llamacpp:prompt_tokens_total"
+DRAFTED = "llamacpp:spec_decode_num_draft_tokens_total"  # `/slots` has none of a draft model's counts
+WANTED = frozenset({PROCESSING, DEFERRED, PASSES, PROMPTED, DRAFTED})
 
 
-class LlamaCppProgress:
+@dataclass(frozen=True, slots=True)
+class Props:
+    """What `/props` says of the server: its HTTP side answers, so it neither queues nor wakes anything."""
+
+    can_sleep: bool = False  # builds without such a mode do not have the key
+    is_asleep: bool = False
+    has_metrics: bool = False
+
+    @classmethod
+    def of(cls, body: bytes) -> Self:
+        """Read an answer of any build; what is not there is not so."""
+        try:
+            props = json.loads(body)
+        except (ValueError, RecursionError):
+            return cls()
+        if not isinstance(props, dict):
+            return cls()
+        return cls(
+            can_sleep="is_sleeping" in props,
+            is_asleep=props.get("is_sleeping") is True,
+            has_metrics=props.get("endpoint_metrics") is True,
+        )
+
+
+class LlamaCppProgress(HeldLooks):
     """Reads one llama.cpp server's slots.
 
-    `/slots` wakes a sleeping server, and nothing else tells that it slept: so `/props`, which does not, is read first
-    until the server is known to be awake, and again after every look that failed.
+    `/slots` wakes a sleeping server and keeps an idle one up, and nothing else tells that it slept. So `/props`, which
+    does neither, is read first; not on builds that cannot sleep, and not while slots were at work a moment ago.
     """
 
     def __init__(self, client: httpx.AsyncClient) -> None:
-        self._client = client
-        self._is_awake = False
+        super().__init__(client, kind=Kind.LLAMA_CPP)
+        self._can_sleep = True
+        self._was_busy = False
 
-    async def look(self, *, timeout_s: float) -> Counters:
-        """Return every slot's counters; at most `timeout_s` seconds pass."""
-        path = "/slots" if self._is_awake else "/props"
-        try:
-            async with asyncio.timeout(timeout_s):
-                if not self._is_awake and _sleeps(*await self._get("/props")):
-                    return Counters(reply=Reply.ASLEEP, detail="/props: is_sleeping")
-                path = "/slots"
-                counters = _counters(*await self._get("/slots"))
-        except TimeoutError:
-            counters = Counters(reply=Reply.SILENT, detail=f"{path} silent for {timeout_s:g}s")
-        except http.BodyTooLongError as error:
-            counters = Counters(reply=Reply.INVALID, detail=f"{path}: {error}")
-        except httpx.HTTPError as error:
-            counters = Counters(reply=http.reply_to(error), detail=f"{path}: {http.detail_of(error)}")
-        except OSError as error:
-            counters = Counters(reply=Reply.NOT_RUN, detail=http.detail_of(error))
-        self._is_awake = counters.reply is Reply.ANSWERED
+    def forget(self) -> None:
+        """Drop what is known of a life that has ended."""
+        super().forget()
+        self._can_sleep, self._was_busy = True, False
+
+    async def ask(self, *, gently: bool) -> Counters:
+        """Read the slots, or what can be had without keeping the server up."""
+        can_sleep, was_busy = self._can_sleep, self._was_busy
+        self._can_sleep, self._was_busy = True, False  # unless this look, too, comes to its end
+        if gently or (can_sleep and not was_busy):
+            said = await self.get(PROPS)
+            is_told = said.status == httpx.codes.OK
+            props = Props.of(said.body) if is_told else Props(can_sleep=True)
+            can_sleep = props.can_sleep
+            if props.is_asleep:
+                self.sleeps = True
+                return Counters(reply=Reply.ASLEEP, detail="/props: is_sleeping")
+            if gently:
+                return await self._gently(props) if is_told else refusal(PROPS, said)
+        said = await self.get(SLOTS)
+        counters = parse(said.body) if said.status == httpx.codes.OK else refusal(SLOTS, said)
+        if counters.reply is Reply.ANSWERED:
+            self._can_sleep, self._was_busy = can_sleep, any(slot.busy for slot in counters.slots)
         return counters
 
-    async def _get(self, path: str) -> tuple[int, bytes]:
-        async with self._client.stream("GET", path) as response:
-            return response.status_code, await http.read(response, max_bytes=MAX_BYTES)
-
-
-def _sleeps(status: int, body: bytes) -> bool:
-    """Whether `/props` says that the server has put its model away; builds without such a mode do not say it."""
-    if status != httpx.codes.OK:
-        return False
-    try:
-        return json.loads(body)["is_sleeping"] is True
-    except (ValueError, TypeError, LookupError, RecursionError):
-        return False
-
-
-def _counters(status: int, body: bytes) -> Counters:
-    return parse(body) if status == httpx.codes.OK else _not_counted(status, body)
+    async def _gently(self, props: Props) -> Counters:
+        if not props.has_metrics:
+            return Counters(reply=Reply.UNSUPPORTED, detail="asked gently: only /slots would tell, and keep it awake")
+        metrics = read(await self.get(METRICS), WANTED)  # resets its gauges of speed, which others may want to read
+        if isinstance(metrics, Counters):
+            return metrics
+        counters = as_one_slot(
+            running=metrics.total(PROCESSING),
+            queued=metrics.total(DEFERRED),
+            decoded=metrics.total(PASSES),
+            prefilled=metrics.total(PROMPTED),
+            drafted=metrics.total(DRAFTED),
+        )
+        return replace(counters, slots=tuple(replace(slot, id=WHOLE_SERVER) for slot in counters.slots))
 
 
 def parse(body: bytes) -> Counters:
@@ -85,26 +115,29 @@ def parse(body: bytes) -> Counters:
     return Counters(reply=Reply.ANSWERED, slots=slots)
 
 
-def _not_counted(status: int, body: bytes) -> Counters:
-    if http.is_loading(status, body):
-        return Counters(reply=Reply.LOADING, detail="/slots: loading its model")
-    reply = _STATUS.get(status, Reply.FAILED if status >= httpx.codes.INTERNAL_SERVER_ERROR else Reply.UNSUPPORTED)
-    return Counters(reply=reply, detail=f"/slots: status {status}")
-
-
 def _slot(entry: dict[str, Any]) -> Slot:
     task = entry.get("id_task")
     # An object in old builds, a list of one per beam in new ones; absent before the first task.
     following = entry.get("next_token") or {}
     if isinstance(following, list):
         following = following[0]
+    # Builds of 2024, and forks of them, have a number for it: 0 is idle.
+    busy = entry["is_processing"] if "is_processing" in entry else entry["state"]
     return Slot(
         id=_count(entry["id"]),
-        busy=bool(entry["is_processing"]),
-        task=None if task is None else _count(task),
+        busy=bool(busy),
+        task=None if task is None or task == NO_TASK else _count(task),
         decoded=_count(following.get("n_decoded") or 0),
         prefilled=_count(entry.get("n_prompt_tokens_processed") or 0),
+        cached=None if busy else _cached(entry),
     )
+
+
+def _cached(entry: dict[str, Any]) -> int | None:
+    """Return how many tokens an idle slot keeps of its last request; None where the build does not tell."""
+    if "n_prompt_tokens" in entry:
+        return _count(entry["n_prompt_tokens"] or 0)
+    return None if "id_task" in entry else 0
 
 
 def _count(value: object) -> int:

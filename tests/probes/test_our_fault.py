@@ -15,14 +15,14 @@ OUT_OF_HANDLES = """
 import asyncio, json, os, resource, sys
 from supervisor.probes import http
 from supervisor.probes.answer import Checker
-from supervisor.probes.canary import ChatCanary
+from supervisor.probes.canary import Canary
 from supervisor.probes.llama_cpp import LlamaCppProgress
 from tests.fakes.model_server import FakeModelServer, says
 
 async def main() -> None:
     async with FakeModelServer(says("[]")) as server, http.client(server.url, api_key="") as client:
         progress = LlamaCppProgress(client)
-        canary = ChatCanary(client, model="general", max_tokens=4, checker=Checker())
+        canary = Canary(client, model="general", max_tokens=4, checker=Checker())
         before = await progress.look(timeout_s=5)
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
         taken = []

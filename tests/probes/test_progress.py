@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from supervisor.core.observations import Reply, Slot
+from supervisor.core.observations import Kind, Reply, Slot
 from supervisor.probes import http
 from supervisor.probes.base import Counters
-from supervisor.probes.llama_cpp import MAX_BYTES, LlamaCppProgress, parse
+from supervisor.probes.held import MAX_BYTES
+from supervisor.probes.llama_cpp import LlamaCppProgress, parse
 from tests.fakes.model_server import (
     Behaviour,
     FakeModelServer,
@@ -38,6 +39,13 @@ IDLE = Slot(id=0, busy=False, task=None, decoded=0, prefilled=0)
         pytest.param({"id": 0, "is_processing": False}, IDLE, id="before-its-first-task"),
         pytest.param({"id": 0, "is_processing": False, "next_token": []}, IDLE, id="no-beams"),
         pytest.param({"id": 0, "is_processing": False, "next_token": None, "id_task": None}, IDLE, id="nulls"),
+        pytest.param({"id": 0, "is_processing": False, "id_task": -1}, IDLE, id="before-its-first-task-in-old-builds"),
+        pytest.param({"id": 0, "state": 0, "id_task": -1}, IDLE, id="idle-in-builds-of-2024"),
+        pytest.param(
+            {"id": 1, "state": 1, "id_task": 7, "next_token": {"n_decoded": 5}},
+            Slot(id=1, busy=True, task=7, decoded=5, prefilled=0),
+            id="busy-in-builds-of-2024",
+        ),
         pytest.param(
             {"id": 1, "is_processing": True, "id_task": 7, "next_token": {"n_decoded": 5}, "prompt": "a user's own"},
             Slot(id=1, busy=True, task=7, decoded=5, prefilled=0),
@@ -178,6 +186,8 @@ async def test_no_more_is_read_than_the_bound_however_much_is_sent() -> None:
 
 
 async def test_nothing_is_asked_that_would_wake_a_server_or_make_it_infer() -> None:
+    """A build whose `/props` knows nothing of sleep is asked for them once."""
+
     async with FakeModelServer(says("[]")) as server, http.client(server.url, api_key="secret") as client:
         progress = LlamaCppProgress(client)
         replies = [(await progress.look(timeout_s=5)).reply for _ in range(3)]
@@ -208,3 +218,72 @@ async def test_a_server_that_sleeps_is_asked_for_nothing_more() -> None:
 
     assert counters.reply is Reply.ASLEEP
     assert [each.path for each in server.asked] == ["/props"]
+
+
+@pytest.mark.parametrize(
+    ("busy", "paths"),
+    [(True, ["/props", "/slots", "/slots", "/slots"]), (False, ["/props", "/slots"] * 3)],
+    ids=["busy", "idle"],
+)
+async def test_a_server_that_may_sleep_is_asked_before_every_look_unless_it_was_at_work(
+    busy: bool, paths: list[str]
+) -> None:
+    async def behave(line: Line) -> None:
+        slots = json.dumps([{"id": 0, "is_processing": busy}])
+        await says('{"is_sleeping": false}' if server.asked[-1].path == "/props" else slots)(line)
+
+    async with FakeModelServer(behave) as server, http.client(server.url, api_key="") as client:
+        progress = LlamaCppProgress(client)
+        seen = [await progress.look(timeout_s=5) for _ in range(3)]
+
+    assert {each.reply for each in seen} == {Reply.ANSWERED}
+    assert {(each.kind, each.sleeps) for each in seen} == {(Kind.LLAMA_CPP, False)}
+    assert [each.path for each in server.asked] == paths
+
+
+@pytest.mark.parametrize(
+    ("props", "paths", "expected"),
+    [
+        ('{"is_sleeping": false}', ["/props"], Reply.UNSUPPORTED),
+        ('{"is_sleeping": false, "endpoint_metrics": false}', ["/props"], Reply.UNSUPPORTED),
+        ('{"is_sleeping": false, "endpoint_metrics": true}', ["/props", "/metrics"], Reply.ANSWERED),
+        ('{"is_sleeping": true, "endpoint_metrics": true}', ["/props"], Reply.ASLEEP),
+    ],
+)
+async def test_a_gentle_look_never_asks_for_slots(props: str, paths: list[str], expected: Reply) -> None:
+    async def behave(line: Line) -> None:
+        await says(props if server.asked[-1].path == "/props" else "llamacpp:requests_processing 0\n")(line)
+
+    async with FakeModelServer(behave) as server, http.client(server.url, api_key="") as client:
+        seen = await LlamaCppProgress(client).look(timeout_s=5, gently=True)
+
+    assert seen.reply is expected
+    assert [each.path for each in server.asked] == paths
+
+
+async def test_who_has_slept_once_is_known_to_sleep_until_its_life_ends() -> None:
+    async with FakeModelServer(says('{"is_sleeping": true}')) as server, http.client(server.url, api_key="") as client:
+        progress = LlamaCppProgress(client)
+        asleep = await progress.look(timeout_s=5)
+        server.behave = says("[]")
+        awake = await progress.look(timeout_s=5)
+        progress.let_go()
+        next_life = await progress.look(timeout_s=5)
+
+    assert [each.sleeps for each in (asleep, awake, next_life)] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("entry", "cached"),
+    [
+        ({"id": 0, "is_processing": False, "id_task": 3, "n_prompt_tokens": 429}, 429),
+        ({"id": 0, "is_processing": False}, 0),
+        ({"id": 0, "is_processing": False, "id_task": 3}, None),
+        ({"id": 0, "is_processing": True, "id_task": 3, "n_prompt_tokens": 429}, None),
+    ],
+    ids=["keeps-tokens", "never-used", "old-build", "at-work"],
+)
+def test_an_idle_slot_tells_what_a_canary_would_cost_its_user(entry: dict[str, object], cached: int | None) -> None:
+    (slot,) = parse(json.dumps([entry]).encode()).slots
+
+    assert slot.cached == cached
