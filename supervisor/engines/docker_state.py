@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from supervisor.core.observations import EngineSeen, Life
+from supervisor.engines.arguments import SLEEP_VARIABLE, sleep_idle_s
 
 Attributes = Mapping[str, Any]  # as the engine's JSON has it
 
@@ -18,6 +19,7 @@ KILLED_BY = 128  # the exit code of what signal n ended is 128 + n
 LONGEST_GRACE_S = 300.0  # that anyone is expected to give, from the kill to the death
 # The engine brings these back by itself whatever they died of, so one that stays down was stopped by hand. It leaves no
 # other trace where that happened between two of its own restarts, or before the engine was restarted.
+GPU_DEVICES = ("/dev/nvidia", "/dev/dri", "/dev/kfd", "/dev/dxg")
 TIRELESS_POLICIES = frozenset({"always", "unless-stopped"})
 
 MEMORY_EVENTS = 256  # how many the engine keeps
@@ -100,8 +102,18 @@ def read_container(container: Attributes, *, now: float) -> EngineSeen:
         ended_at=stamp(ended) if ended and not runs else None,
         exit_code=state["ExitCode"] if life is Life.EXITED and (started or state.get("Error")) else None,
         oom_killed=state["OOMKilled"],
+        uses_gpu=_uses_gpu(container),
+        sleep_idle_s=_sleep_idle_s(container),
         detail=state.get("Error", "") or ("being removed by somebody" if state["Status"] in REMOVED else ""),
     )
+
+
+def _uses_gpu(container: Attributes) -> bool:
+    """Return whether it was given a GPU, whoever made that."""
+    host = container.get("HostConfig") or {}
+    paths = [str(each.get("PathOnHost", "")) for each in host.get("Devices") or []]
+    asked = bool(host.get("DeviceRequests")) or host.get("Runtime") == "nvidia"
+    return asked or any(path.startswith(GPU_DEVICES) for path in paths)
 
 
 def was_asked_to_end(container: Attributes, memory: Memory) -> bool:
@@ -129,6 +141,14 @@ def read_time(text: str) -> datetime | None:
 def stamp(moment: datetime) -> str:
     """Return ISO 8601, UTC, milliseconds."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _sleep_idle_s(container: Attributes) -> float | None:
+    """Return what its command and its environment say; of the latter, which holds secrets, one variable is read."""
+    arguments = [container.get("Path") or "", *(container.get("Args") or [])]
+    variables = (container.get("Config") or {}).get("Env") or []
+    pairs = (each.partition("=") for each in variables)
+    return sleep_idle_s(arguments, {name: value for name, _, value in pairs if name == SLEEP_VARIABLE})
 
 
 def _asks(event: ContainerEvent, *, exit_code: int) -> bool:

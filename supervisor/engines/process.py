@@ -18,6 +18,7 @@ from typing import Any
 from loguru import logger
 
 from supervisor.core.observations import EngineSeen, Life
+from supervisor.engines.arguments import sleep_idle_s
 from supervisor.engines.base import Changed
 from supervisor.engines.process_child import Child, Program, Record, load, save
 from supervisor.engines.rotate import rotate, tail
@@ -66,11 +67,13 @@ class ProcessEngine:
 
     async def inspect(self, name: str) -> EngineSeen:
         """Return what is known about program `name`; one that is stopped by a signal (SIGSTOP) counts as running."""
-        if name not in self._programs:
+        program = self._programs.get(name)
+        if program is None:
             return EngineSeen(life=Life.MISSING)
         child, refusal = self._child(name), self._refusals.get(name, "")
+        sleeps_after_s = sleep_idle_s(program.command, os.environ | dict(program.environment))
         if child is None:
-            return EngineSeen(life=Life.EXITED, detail=refusal)
+            return EngineSeen(life=Life.EXITED, sleep_idle_s=sleeps_after_s, detail=refusal)
         record = child.record
         return EngineSeen(
             life=Life.EXITED if child.is_buried else Life.RUNNING,
@@ -80,6 +83,7 @@ class ProcessEngine:
             started_at=_stamp(record.started_at),
             ended_at=_stamp(record.ended_at) if record.ended_at is not None else None,
             exit_code=record.exit_code,
+            sleep_idle_s=sleeps_after_s,
             detail=refusal or record.detail,
         )
 

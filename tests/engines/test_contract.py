@@ -10,6 +10,22 @@ from supervisor.core.observations import EngineSeen, Life
 from supervisor.errors import EngineRefused, TargetMissing
 from tests.engines.bench import BURNS, CRASHES, EXITS, IGNORES, OBEYS, Bench, become, ended, start, ups
 
+# One argument that holds a command line, as `sh -c` takes it.
+SLEEPER = f"# llama-server --sleep-idle-seconds 300\n{OBEYS}"
+
+
+async def test_what_the_arguments_say_about_sleeping_is_told_before_during_and_after_a_life(bench: Bench) -> None:
+    name, other = bench.make(SLEEPER), bench.make(OBEYS)
+    before = await bench.engine.inspect(name)
+    await start(bench, name)
+    during = await bench.engine.inspect(name)
+
+    await bench.engine.stop(name, grace_s=10)
+
+    after = await bench.engine.inspect(name)
+    assert [seen.sleep_idle_s for seen in (before, during, after)] == 3 * [300.0]
+    assert (await bench.engine.inspect(other)).sleep_idle_s is None
+
 
 async def test_a_target_that_was_never_started_has_exited_without_an_instance(bench: Bench) -> None:
     name = bench.make(OBEYS)

@@ -103,6 +103,35 @@ def test_every_status_is_a_life(status: str, life: Life) -> None:
     assert read_container(container(Status=status), now=ENDED_AT).life is life
 
 
+@pytest.mark.parametrize(
+    ("words", "variables"),
+    [
+        pytest.param(["llama-server", "--sleep-idle-seconds", "300"], [], id="a flag"),
+        pytest.param(["sh", "-c", "llama-server --sleep-idle-seconds=300"], [], id="a flag in a line for the shell"),
+        pytest.param(["llama-server"], ["TOKEN=secret", "LLAMA_ARG_SLEEP_IDLE_SECONDS=300"], id="a variable"),
+    ],
+)
+def test_a_container_is_known_to_sleep_by_its_command_or_its_environment(
+    words: list[str], variables: list[str]
+) -> None:
+    sleeper = {**container(), "Path": words[0], "Args": words[1:], "Config": {"Env": variables}}
+
+    assert read_container(sleeper, now=ENDED_AT).sleep_idle_s == 300.0
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param({}, id="nothing is said"),
+        pytest.param({"Path": "", "Args": None, "Config": None}, id="null"),
+        pytest.param({"Path": "llama-server", "Args": [], "Config": {"Env": None}}, id="no environment"),
+        pytest.param({"Config": {"Env": ["LLAMA_ARG_SLEEP_IDLE_SECONDS"]}}, id="a variable that is taken away"),
+    ],
+)
+def test_a_container_that_is_not_told_to_sleep_is_not_known_to(more: Mapping[str, Any]) -> None:
+    assert read_container({**container(), **more}, now=ENDED_AT).sleep_idle_s is None
+
+
 def test_a_start_that_failed_is_told_with_its_exit_code_and_makes_no_instance() -> None:
     failed = container(Status="created", StartedAt=NEVER, FinishedAt=NEVER, ExitCode=128, Error="port is taken")
 

@@ -173,6 +173,36 @@ async def test_a_log_goes_on_where_the_last_life_ended(programs: ProcessBench) -
     assert await programs.engine.log_tail(name, max_bytes=100) == "up\nup\n"
 
 
+@pytest.mark.parametrize(
+    ("ours", "its_own", "seconds"),
+    [
+        pytest.param(None, "300", 300.0, id="its own"),
+        pytest.param("300", None, 300.0, id="inherited"),
+        pytest.param("60", "300", 300.0, id="its own over ours"),
+        pytest.param("60", "-1", None, id="its own that says never"),
+        pytest.param(None, None, None, id="nobody's"),
+    ],
+)
+async def test_a_variable_that_tells_a_program_to_sleep_is_read_as_it_would_get_it(
+    programs: ProcessBench,
+    monkeypatch: pytest.MonkeyPatch,
+    ours: str | None,
+    its_own: str | None,
+    seconds: float | None,
+) -> None:
+    variable = "LLAMA_ARG_SLEEP_IDLE_SECONDS"
+    monkeypatch.delenv(variable, raising=False)
+    if ours is not None:
+        monkeypatch.setenv(variable, ours)
+    environment = {} if its_own is None else {variable: its_own}
+    name = programs.make("")
+    programs.programs[name] = Program(command=("llama-server",), environment=environment)
+
+    seen = await programs.engine.inspect(name)
+
+    assert seen.sleep_idle_s == seconds
+
+
 async def test_a_program_has_its_own_environment_over_ours_and_none_of_our_secrets(
     programs: ProcessBench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
