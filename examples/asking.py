@@ -6,17 +6,15 @@ The half of the demo router that faces the model servers. Nothing in it waits wi
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
+from examples.telling import ERROR_INSIDE, NoAnswer, is_out, tell_failure, tell_success, verdict_on
 from supervisor.client import Backend, Choice, Liveness
 
-# What was sent to one of these is lost. A backend that is not routable for another reason gets nothing new and may
-# finish what it has: it is being drained, or it is only suspected, and a long prefill once looked like that.
-LOST = {"hung", "down", "failing", "warming"}
 AT_ONCE = 2  # so that second tries at most double the load
 MAX_ANSWER_BYTES = 32 << 20  # of an answer in one piece
 MAX_REASON_CHARS = 200
@@ -55,6 +53,7 @@ class Answer:
     response: httpx.Response
     body: bytes
     rest: AsyncIterator[bytes] | None = None
+    first_token_s: float | None = None  # seen in streams alone
 
 
 class NobodyAnswered(Exception):
@@ -79,7 +78,7 @@ class Asking:
         self._patience = patience
         self._question = question
         self._running: dict[asyncio.Task[Answer], Backend] = {}
-        self._asked: set[str] = set()
+        self._asked_at_s: dict[str, float] = {}
         self._failures: list[str] = []
         self._clock = asyncio.get_running_loop().time
         self._began_s = self._vouched_at_s = self._last_try_s = self._clock()
@@ -126,10 +125,9 @@ class Asking:
                 self._note(backend, f"abandoned, {verdict_on(self._liveness, backend.name)}")
 
     def _ask_another(self, choice: Choice) -> None:
-        other = next((backend for backend in choice.candidates if backend.name not in self._asked), None)
+        other = next((backend for backend in choice.candidates if backend.name not in self._asked_at_s), None)
         if other and (not self._running or self._wants_second_try(choice, other)):
-            self._asked.add(other.name)
-            self._last_try_s = self._clock()
+            self._asked_at_s[other.name] = self._last_try_s = self._clock()
             self._running[asyncio.create_task(self._ask(other))] = other
 
     def _wants_second_try(self, choice: Choice, other: Backend) -> bool:
@@ -149,10 +147,17 @@ class Asking:
         blind = now_s - self._vouched_at_s >= self._patience.blind_s
         too_late = blind or now_s - self._began_s >= self._patience.first_byte_s
         if too_late:
+            self._tell_of_silence(self._patience.blind_s if blind else self._patience.first_byte_s)
             self._failures.append(f"no answer after {now_s - self._began_s:.0f} s")
         if too_late or not self._running:
             message = "; ".join(self._failures) or choice.reason or "no model server is known for this model"
             raise NobodyAnswered(message, retry_after_s=choice.retry_after_s, too_late=too_late)
+
+    def _tell_of_silence(self, limit_s: float) -> None:
+        for backend in self._running.values():
+            silent_s = self._clock() - self._asked_at_s[backend.name]
+            if silent_s >= limit_s / 2:  # one that was asked only lately has not failed
+                tell_failure(self._liveness, backend, NoAnswer(f"no answer after {silent_s:.0f} s"))
 
     async def _ask(self, backend: Backend) -> Answer:
         url = f"{backend.url.rstrip('/')}{self._question.path}"
@@ -160,7 +165,9 @@ class Asking:
         request = self._client.build_request("POST", url, content=self._question.body, headers=headers)
         response = await self._client.send(request, stream=True)
         try:
-            return await _read(backend, response)
+            answer = await _read(backend, response)
+            first_token_s = self._clock() - self._asked_at_s[backend.name] if answer.rest else None
+            return replace(answer, first_token_s=first_token_s)
         except BaseException:
             await response.aclose()
             raise
@@ -171,29 +178,21 @@ class Asking:
             answer = task.result()
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             self._note(backend, str(error) or type(error).__name__)
+            tell_failure(self._liveness, backend, error)
             return None
-        if _is_its_own_failure(answer.response.status_code):
-            said = answer.body.decode(errors="replace")[:MAX_REASON_CHARS]
-            self._note(backend, f"answered {answer.response.status_code}: {said}")
+        status = answer.response.status_code
+        if _is_its_own_failure(status):
+            self._note(backend, f"answered {status}: {answer.body.decode(errors='replace')[:MAX_REASON_CHARS]}")
+            if status != httpx.codes.TOO_MANY_REQUESTS:
+                tell_failure(self._liveness, backend, NoAnswer(f"answered {status}"))
             return None
+        if answer.response.is_success and not answer.rest and not ERROR_INSIDE.search(answer.body):
+            tell_success(self._liveness, backend, first_token_s=None)
         return answer
 
     def _note(self, backend: Backend, what: str) -> None:
         log.warning("%s after %.1f s: %s", backend.name, self._clock() - self._began_s, what)
         self._failures.append(f"{backend.name}: {what}")
-
-
-def is_out(liveness: Liveness, name: str) -> bool:
-    """Say whether what was sent to `name` is lost, by a fresh document."""
-    snapshot = liveness.snapshot()
-    entry = snapshot.find(name)
-    return snapshot.known and entry is not None and not entry.routable and entry.verdict in LOST
-
-
-def verdict_on(liveness: Liveness, name: str) -> str:
-    """Return what the supervisor says about `name`, for people."""
-    entry = liveness.snapshot().find(name)
-    return f"{entry.verdict}: {entry.message}" if entry else "unknown"
 
 
 def _is_its_own_failure(status: int) -> bool:
@@ -207,10 +206,10 @@ async def _read(backend: Backend, response: httpx.Response) -> Answer:
     if response.is_success and response.headers.get("content-type", "").startswith("text/event-stream"):
         # The head alone proves nothing: some servers send it before they have begun.
         if not (body := await anext(pieces, b"")):
-            raise ValueError("its stream ended before it began")
+            raise NoAnswer("its stream ended before it began")
         return Answer(backend=backend, response=response, body=body, rest=pieces)
     async for piece in pieces:
         body += piece
         if len(body) > MAX_ANSWER_BYTES:
-            raise ValueError(f"its answer is larger than {MAX_ANSWER_BYTES} bytes")
+            raise NoAnswer(f"its answer is larger than {MAX_ANSWER_BYTES} bytes")
     return Answer(backend=backend, response=response, body=body)

@@ -1,4 +1,4 @@
-"""Pass a streamed answer on, event by event, and say so where it dies half-way.
+"""Pass a streamed answer on, event by event, and say so where it dies half-way, to the client and to the supervisor.
 
 Nothing in it waits without a deadline.
 """
@@ -12,7 +12,8 @@ from typing import Any
 
 import httpx
 
-from examples.asking import Answer, ClientLeft, Patience, is_out, verdict_on
+from examples.asking import Answer, ClientLeft, Patience
+from examples.telling import ERROR_INSIDE, NoAnswer, is_out, tell_failure, tell_success, verdict_on
 from supervisor.client import Liveness
 
 WHOLE_EVENTS = re.compile(rb".*(?:\n\n|\r\n\r\n)", re.DOTALL)
@@ -20,10 +21,6 @@ END_OF_ANSWER = b"data: [DONE]"
 MAX_EVENT_BYTES = 1 << 20
 
 log = logging.getLogger("router")
-
-
-class _Died(Exception):
-    """The model server will send no more."""
 
 
 async def events(
@@ -36,20 +33,25 @@ async def events(
     Raises:
         ClientLeft: the client hung up.
     """
-    pending = answer.body
+    pending, has_error = answer.body, False
     try:
         while True:
             whole = WHOLE_EVENTS.match(pending)
             size = whole.end() if whole else len(pending) if len(pending) > MAX_EVENT_BYTES else 0
             ready, pending = pending[:size], pending[size:]
+            has_error = has_error or ERROR_INSIDE.search(ready) is not None
+            if END_OF_ANSWER in ready and not has_error:
+                tell_success(liveness, answer.backend, first_token_s=answer.first_token_s)
             if ready:
                 yield ready
             if END_OF_ANSWER in ready:
                 return
             pending += await _next_piece(answer, client_left, liveness, patience)
-    except (_Died, httpx.HTTPError) as death:
+    except (NoAnswer, httpx.HTTPError) as death:
         message = f"{answer.backend.name} stopped in the middle of its answer: {death or type(death).__name__}"
         log.warning("%s", message)
+        if not has_error:  # one that was told of in the stream may have been the request's own
+            tell_failure(liveness, answer.backend, death)
         yield error_event(message)
     finally:
         await answer.response.aclose()
@@ -75,9 +77,9 @@ async def _next_piece(
                 raise ClientLeft
             quiet_s = clock() - began_s
             if not reading.done() and quiet_s >= patience.quiet_s and is_out(liveness, answer.backend.name):
-                raise _Died(verdict_on(liveness, answer.backend.name))
+                raise NoAnswer(verdict_on(liveness, answer.backend.name))
             if not reading.done() and quiet_s >= patience.idle_s:
-                raise _Died(f"nothing came for {quiet_s:.0f} s")
+                raise NoAnswer(f"nothing came for {quiet_s:.0f} s")
         return reading.result()
     finally:
         reading.cancel()
@@ -87,5 +89,5 @@ async def _next_piece(
 async def _read(answer: Answer) -> bytes:
     rest: AsyncIterator[bytes] = answer.rest or answer.response.aiter_raw()
     if not (piece := await anext(rest, b"")):
-        raise _Died("it ended before it was done")
+        raise NoAnswer("it ended before it was done")
     return piece

@@ -2,7 +2,7 @@
 
 What a router needs of the supervisor is on this page, in `candidates` and `answer`: ask before choosing, refuse at once
 where a fresh document says that nobody can, and go on with your own table where nothing is known. `asking.py` and
-`relaying.py` beside it hold what makes it never hang.
+`relaying.py` beside it hold what makes it never hang, `telling.py` what it tells the supervisor in return.
 
     python -m examples.router --liveness /run/benchai-supervisor/liveness.json --port 8085
 """
@@ -13,6 +13,7 @@ import contextlib
 import json
 import logging
 import math
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
 from dataclasses import fields, replace
@@ -180,6 +181,7 @@ def create_app(
             yield
             for task in polling:
                 task.cancel()
+            await asyncio.to_thread(liveness.close)
 
     routes = [Route("/health", health), Route("/v1/models", models), Route(CHAT, Chat(router), methods=["POST"])]
     return Starlette(routes=routes, lifespan=lifespan)
@@ -222,6 +224,7 @@ def main() -> None:
     """Serve until told to stop."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--liveness", default=LIVENESS, help="a path, http://host:port or unix:///a.sock (%(default)s)")
+    parser.add_argument("--report-to", help="http://host:port or unix:///a.sock; by default where the liveness is")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8085)
     parser.add_argument(
@@ -237,7 +240,8 @@ def main() -> None:
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
     own_table = _own_table(asked["backend"])
     patience = Patience(**{wait.name: asked[wait.name] for wait in fields(Patience)})
-    liveness = Liveness(asked["liveness"], own_table=own_table)
+    token = os.environ.get("BENCHAI_SUPERVISOR_TOKEN")  # needed to report over http://
+    liveness = Liveness(asked["liveness"], own_table=own_table, report_to=asked["report_to"], token=token)
     app = create_app(liveness, own_table, patience, poll="://" in asked["liveness"])
     uvicorn.run(app, host=asked["host"], port=asked["port"], log_level="warning", timeout_graceful_shutdown=3)
 

@@ -1,8 +1,8 @@
-"""Read the supervisor's liveness: which model server may be sent a request, and which one first.
+"""Read the supervisor's liveness (which model server may be sent a request), and tell it how the requests went.
 
-For routers. One file to copy into them: the standard library only, Python 3.9 and later, thread-safe. It starts no
-thread, and what it reads never makes it raise: a document that is expired, missing or unreadable means *unknown*, and
-then nothing is refused.
+For routers. One file to copy into them: the standard library only, Python 3.9 and later, thread-safe. What it reads
+never makes it raise: a document that is expired, missing or unreadable means *unknown*, and then nothing is refused.
+It starts no thread before the first report; that one sends them, so that nobody waits for it.
 
     liveness = Liveness("/run/benchai-supervisor/liveness.json", own_table=[Backend("code", "http://127.0.0.1:8093")])
 
@@ -10,10 +10,12 @@ then nothing is refused.
     if choice.refuse:  # a fresh document says that neither can: 503 with Retry-After, at once
         return unavailable(choice.reason, choice.retry_after_s)
     for backend in choice.candidates:  # best first; where one fails, the next
+        liveness.report(backend, ok=False, error="no answer for 30 s")  # or ok=True, first_token_s=0.4
 """
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import json
@@ -22,6 +24,7 @@ import os
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -32,9 +35,20 @@ from urllib.parse import SplitResult, urlsplit
 
 SCHEMA = 1
 PATH = "/v1/liveness"
+REPORTS_PATH = "/v1/observations"
 MAX_DOCUMENT_BYTES = 1 << 20  # a thousand backends fit in half of it; more is not ours
 DEFAULT_RETRY_AFTER_S = 5.0  # where the document does not say when to come back
 LONGEST_PAUSE_S = 5.0  # between two fetches: a third of a document's life
+MAX_REPORTS = 100  # that wait to be sent; beyond it the oldest are dropped
+MAX_BATCH = 20  # with the longest words, these fit the 64 KiB that the supervisor takes at once
+MAX_CHARS = 200  # of an error or a name
+OK_EVERY_S = 1.0  # of one backend: a second success within it says nothing new
+GATHER_S = 0.5  # that a success waits for company; a failure goes at once
+REST_S, LONG_REST_S = 0.05, 2.0  # after what was delivered, and after what was not
+REPORT_S = 5.0  # for the supervisor to take reports: nobody waits, and asking twice would tell it twice
+A_DAY_S = 86_400.0  # no first token takes longer
+CLOSE_S = 1.0  # for what is left at the end
+IDLE_S = 3.0  # without a report, after which their thread ends
 
 Clock = Callable[[], float]
 
@@ -52,6 +66,7 @@ class Backend:
     reason: str | None = None
     message: str | None = None
     retry_after_s: float | None = None
+    instance: str | None = None  # which life of it: what is reported of an earlier one is not held against this one
 
 
 @dataclass(frozen=True)
@@ -133,7 +148,9 @@ class Liveness:
     thread of your own more often than every `poll_s`.
 
     `own_table` is the routing you would use without a supervisor; it serves the aliases that no document names.
-    A source that this cannot read from raises ValueError here; nothing raises later.
+    `report_to` is the address that reports go to. Where it is not given, that is the source itself or, beside a file,
+    `control.sock` while there is one; "" sends none. `token` goes with all that is sent.
+    A source or an address that this cannot use raises ValueError here; nothing raises later.
     """
 
     def __init__(
@@ -141,6 +158,7 @@ class Liveness:
         source: str | os.PathLike[str],
         *,
         own_table: Iterable[Backend] = (),
+        report_to: str | None = None,
         token: str | None = None,
         timeout_s: float = 0.5,
         poll_s: float = 1.0,
@@ -151,9 +169,13 @@ class Liveness:
         self._lock = threading.Lock()
         self._source: _File | _Address
         if isinstance(source, str) and "://" in source:
-            self._source = _Address(source, token=token, timeout_s=timeout_s, poll_s=poll_s, clock=steady_clock)
+            self._source = _Address(_Peer(source, PATH, token, timeout_s), poll_s=poll_s, clock=steady_clock)
+            beside = source
         else:
             self._source = _File(os.fspath(source))
+            beside = f"unix://{os.path.join(os.path.dirname(os.path.abspath(source)), 'control.sock')}"
+        where = beside if report_to is None else report_to
+        self._outbox = _Outbox(_Peer(where, REPORTS_PATH, token, REPORT_S), steady_clock) if where else None
         self._held = self._take(_Held(Snapshot(known=False, own_table=_table(own_table))))
 
     def snapshot(self) -> Snapshot:
@@ -184,6 +206,30 @@ class Liveness:
         """Say whether backend `name` may be sent requests: True unless a fresh document says no."""
         return self.snapshot().is_routable(name)
 
+    def report(self, backend: Backend | str, *, ok: bool, error: str = "", first_token_s: float | None = None) -> None:
+        """Tell the supervisor how a real request went: it looks at once at one that fails, and probes a good one less.
+
+        Give the `Backend` that you picked, which knows its instance, or a name or a URL. `error` is a short reason,
+        without anything a user wrote. `first_token_s` is the time to the first piece of a streamed answer; leave it
+        out where the answer came in one piece. A client that left, or a request that was wrong in itself, is no news.
+
+        This neither waits nor raises, in a coroutine either. Reports are sent by a thread, a moment later; those that
+        find no supervisor are tried once more and dropped. A forked process starts with none, and sends its own.
+        """
+        if self._outbox:
+            self._outbox = self._outbox.of_this_process()
+            picked = backend if isinstance(backend, Backend) else Backend(str(backend), "")
+            instance = str(picked.instance)[:MAX_CHARS] if picked.instance else None
+            report = {"backend": picked.name[:MAX_CHARS], "instance": instance, "ok": bool(ok)}
+            outcome = {"error": str(error)[:MAX_CHARS], "first_token_s": _duration(first_token_s)}
+            self._outbox.put({**report, **outcome})
+
+    def close(self) -> None:
+        """Send what is still to be reported, for a second at most; later reports are dropped."""
+        if self._outbox:
+            self._outbox = self._outbox.of_this_process()
+            self._outbox.close(CLOSE_S)
+
     def _take(self, held: _Held) -> _Held:
         asked_at_s = self._steady_clock()
         try:
@@ -207,6 +253,9 @@ class _Unreadable(Exception):
 
 class _Unreachable(Exception):
     """The supervisor could not be asked: what is held counts until it expires."""
+
+
+_NO_ANSWER = (OSError, http.client.HTTPException, ValueError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -254,44 +303,40 @@ class _File:
             raise _Unreadable(f"cannot read {self._path}: {error.strerror}") from error
 
 
-class _Address:
-    """A document served by the supervisor and fetched now and then."""
+class _Peer:
+    """Whoever listens at an address: a connection for each request, and one deadline for all of its answer."""
 
-    def __init__(self, url: str, *, token: str | None, timeout_s: float, poll_s: float, clock: Clock) -> None:
+    def __init__(self, url: str, path: str, token: str | None, timeout_s: float) -> None:
         parts = urlsplit(url)
         if token and not token.isprintable():
             raise ValueError("the liveness token has a line break or another control character in it")
-        self._url = url
-        self._family, self._peer = _family_and_peer(parts)
-        self._timeout_s, self._poll_s, self._clock = timeout_s, poll_s, clock
-        self._due_s = -math.inf
-        path = PATH if parts.scheme == "unix" or parts.path in ("", "/") else parts.path
+        self.url = url
+        self._family, self._place = _family_and_place(parts)
+        self._timeout_s = timeout_s
         # 1.0: one answer, in one piece, and then the server hangs up.
-        self._request = f"GET {path} HTTP/1.0\r\nHost: {parts.netloc or 'localhost'}\r\n".encode("ascii")
-        self._request += f"Authorization: Bearer {token}\r\n".encode("ascii") if token else b""
+        self._head = f" {_path(parts, path)} HTTP/1.0\r\nHost: {parts.netloc or 'localhost'}\r\n".encode("ascii")
+        self._head += f"Authorization: Bearer {token}\r\n".encode("ascii") if token else b""
 
-    def is_due(self) -> bool:
-        return self._clock() >= self._due_s
+    def is_there(self) -> bool:
+        """Say whether asking is worth a try: a socket that does not exist has nobody behind it."""
+        return self._family != socket.AF_UNIX or os.path.exists(self._place)
 
-    def read(self, etag: str | None) -> _News:
-        began_s = self._clock()
-        try:
-            return self._understand(self._exchange(etag), etag)
-        except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
-            raise _Unreachable(f"cannot read {self._url}: {error or type(error).__name__}") from error
-        finally:
-            # Ten times what it took: a supervisor that hangs costs its callers a tenth of their time, not half.
-            ended_s = self._clock()
-            self._due_s = ended_s + max(self._poll_s, min(10 * (ended_s - began_s), LONGEST_PAUSE_S))
+    def ask(self, method: str, header: str = "", body: bytes = b"") -> http.client.HTTPResponse:
+        """Return the answer. Raises OSError, HTTPException, ValueError or OverflowError where there is none."""
+        request = method.encode("ascii") + self._head + header.encode("latin-1") + b"\r\n" + body
+        received = self._exchange(request)
+        socket_like = SimpleNamespace(makefile=lambda _mode: io.BytesIO(received))
+        answer = http.client.HTTPResponse(cast("socket.socket", socket_like))
+        answer.begin()
+        return answer
 
-    def _exchange(self, etag: str | None) -> bytes:
+    def _exchange(self, request: bytes) -> bytes:
         deadline_s = time.monotonic() + self._timeout_s
-        condition = f"If-None-Match: {etag}\r\n" if etag else ""
         received = bytearray()
         with socket.socket(self._family) as connection:
             connection.settimeout(self._timeout_s)
-            connection.connect(self._peer)
-            connection.sendall(self._request + condition.encode("latin-1") + b"\r\n")
+            connection.connect(self._place)
+            connection.sendall(request)
             while len(received) <= 2 * MAX_DOCUMENT_BYTES:
                 left_s = deadline_s - time.monotonic()  # for the whole answer, not per piece: a drip ends too
                 if left_s <= 0:
@@ -302,21 +347,127 @@ class _Address:
                 received += piece
         return bytes(received)
 
-    def _understand(self, received: bytes, etag: str | None) -> _News:
-        socket_like = SimpleNamespace(makefile=lambda _mode: io.BytesIO(received))
-        answer = http.client.HTTPResponse(cast("socket.socket", socket_like))
-        answer.begin()
-        date = parsedate_tz(answer.headers["Date"] or "")
-        unchanged = answer.status == 304 and etag is not None
-        if answer.status != 200 and not unchanged:
-            raise OSError(f"it answered {answer.status} {answer.reason}")
-        return _News(
-            body=None if unchanged else answer.read(MAX_DOCUMENT_BYTES + 1),
-            etag=answer.headers["ETag"] or etag,
-            expires_at=_moment(answer.headers["Liveness-Expires-At"] or "") if unchanged else None,
-            # Two hosts' clocks may disagree by more than a document's life; these two times are both the server's.
-            writers_now_s=mktime_tz(date) if date else None,
-        )
+
+class _Address:
+    """A document served by the supervisor and fetched now and then."""
+
+    def __init__(self, peer: _Peer, *, poll_s: float, clock: Clock) -> None:
+        self._peer, self._poll_s, self._clock = peer, poll_s, clock
+        self._due_s = -math.inf
+
+    def is_due(self) -> bool:
+        return self._clock() >= self._due_s
+
+    def read(self, etag: str | None) -> _News:
+        began_s = self._clock()
+        try:
+            return _news(self._peer.ask("GET", f"If-None-Match: {etag}\r\n" if etag else ""), etag)
+        except _NO_ANSWER as error:
+            raise _Unreachable(f"cannot read {self._peer.url}: {error or type(error).__name__}") from error
+        finally:
+            # Ten times what it took: a supervisor that hangs costs its callers a tenth of their time, not half.
+            ended_s = self._clock()
+            self._due_s = ended_s + max(self._poll_s, min(10 * (ended_s - began_s), LONGEST_PAUSE_S))
+
+
+class _Outbox:
+    """Reports on their way: few at most, and a thread that ends where there are none."""
+
+    def __init__(self, peer: _Peer, clock: Clock) -> None:
+        self._peer, self._clock = peer, clock
+        self._pid = os.getpid()
+        self._changed = threading.Condition()
+        self._waiting: deque[tuple[float, dict[str, Any]]] = deque(maxlen=MAX_REPORTS)  # since when, and what
+        self._last_ok_s: dict[str, float] = {}  # by backend, since its last failure
+        self._thread: threading.Thread | None = None
+        self._is_closing = False
+
+    def of_this_process(self) -> _Outbox:
+        """Return this outbox or, after a fork, which leaves the thread behind and may leave a lock held, a new one."""
+        return self if self._pid == os.getpid() else _Outbox(self._peer, self._clock)
+
+    def put(self, report: dict[str, Any]) -> None:
+        now_s = self._clock()
+        with self._changed:
+            if self._is_closing or not self._is_news(report, now_s) or not self._peer.is_there():
+                return
+            self._waiting.append((now_s, report))
+            self._changed.notify_all()
+            if self._thread is None:
+                thread = threading.Thread(target=self._send_all, name="liveness reports", daemon=True)
+                with contextlib.suppress(RuntimeError):  # no thread to be had now: the next report tries again
+                    thread.start()
+                    self._thread = thread
+
+    def close(self, within_s: float) -> None:
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify_all()
+            thread = self._thread
+        if thread:
+            thread.join(within_s)
+
+    def _is_news(self, report: dict[str, Any], now_s: float) -> bool:
+        name = report["backend"]
+        if not name:  # the supervisor would refuse all that comes with it
+            return False
+        if not report["ok"]:
+            self._last_ok_s.pop(name, None)  # that it answers again will be news
+        elif now_s - self._last_ok_s.get(name, -math.inf) < OK_EVERY_S:
+            return False
+        else:
+            if len(self._last_ok_s) >= MAX_REPORTS:  # names without end are somebody's mistake, and must not pile up
+                self._last_ok_s.clear()
+            self._last_ok_s[name] = now_s
+        return True
+
+    def _send_all(self) -> None:
+        while batch := self._next_batch():
+            delivered = self._deliver(batch)
+            if not delivered:
+                self._rest(LONG_REST_S)
+                delivered = self._deliver(batch)
+            self._rest(REST_S if delivered else LONG_REST_S)
+
+    def _next_batch(self) -> list[tuple[float, dict[str, Any]]]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._is_closing, IDLE_S)
+            self._changed.wait_for(self._is_urgent, GATHER_S)
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
+            if not batch:
+                self._thread = None
+            return batch
+
+    def _is_urgent(self) -> bool:
+        return self._is_closing or not all(report["ok"] for _, report in self._waiting)
+
+    def _rest(self, rest_s: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closing, rest_s)
+
+    def _deliver(self, batch: list[tuple[float, dict[str, Any]]]) -> bool:
+        now_s = self._clock()
+        told = [{**report, "age_s": round(max(0.0, now_s - at_s), 3)} for at_s, report in batch]
+        body = json.dumps(told, ensure_ascii=False).encode(errors="replace")
+        try:
+            answer = self._peer.ask("POST", f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n", body)
+        except _NO_ANSWER:
+            return False
+        return answer.status < 500  # with less it has said what it thinks of them, and would say so again
+
+
+def _news(answer: http.client.HTTPResponse, etag: str | None) -> _News:
+    date = parsedate_tz(answer.headers["Date"] or "")
+    unchanged = answer.status == 304 and etag is not None
+    if answer.status != 200 and not unchanged:
+        raise OSError(f"it answered {answer.status} {answer.reason}")
+    return _News(
+        body=None if unchanged else answer.read(MAX_DOCUMENT_BYTES + 1),
+        etag=answer.headers["ETag"] or etag,
+        expires_at=_moment(answer.headers["Liveness-Expires-At"] or "") if unchanged else None,
+        # Two hosts' clocks may disagree by more than a document's life; these two times are both the server's.
+        writers_now_s=mktime_tz(date) if date else None,
+    )
 
 
 def _parse(news: _News, last: Snapshot) -> Snapshot:
@@ -361,6 +512,7 @@ def _backend(entry: Any) -> Backend:
         verdict=entry.get("verdict"),
         reason=entry.get("reason"),
         message=entry.get("message"),
+        instance=entry.get("instance"),
     )
 
 
@@ -372,12 +524,19 @@ def _table(backends: Iterable[Backend]) -> dict[str, tuple[Backend, ...]]:
     return table
 
 
-def _family_and_peer(parts: SplitResult) -> tuple[socket.AddressFamily, Any]:
+def _family_and_place(parts: SplitResult) -> tuple[socket.AddressFamily, Any]:
     if parts.scheme == "unix" and parts.path:
         return socket.AF_UNIX, parts.path
     if parts.scheme == "http" and parts.hostname:
         return socket.AF_INET6 if ":" in parts.hostname else socket.AF_INET, (parts.hostname, parts.port or 80)
     raise ValueError(f"liveness from {parts.geturl()!r}: give a path, http://host:port or unix:///path/of/a.sock")
+
+
+def _path(parts: SplitResult, wanted: str) -> str:
+    if parts.scheme == "unix" or parts.path in ("", "/"):
+        return wanted
+    # Whoever names the document's own path has named where all the others begin.
+    return parts.path if wanted == PATH else f"{parts.path.replace(PATH, '').rstrip('/')}{wanted}"
 
 
 def _mark(found: os.stat_result) -> tuple[int, int, int]:
@@ -394,6 +553,13 @@ def _number(value: Any) -> float:
     if isinstance(value, bool) or not math.isfinite(value):
         raise ValueError(f"{value} is not a number")
     return float(value)
+
+
+def _duration(value: Any) -> float | None:
+    try:
+        return _number(value) if 0 <= value <= A_DAY_S else None
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _moment(text: str) -> datetime:

@@ -19,6 +19,7 @@ from examples.asking import Patience
 from examples.router import create_app
 from supervisor.client import Backend, Liveness
 from tests.fakes.documents import Document, document, entry, out, publish
+from tests.fakes.ear import Ear
 from tests.fakes.upstream import Behaviour, Upstream
 
 ENOUGH_S = 10.0
@@ -55,6 +56,10 @@ class Town:
     def url_of(self, name: str) -> str:
         """Return where backend `name` listens."""
         return self.upstreams[name].url if name in self.upstreams else self.elsewhere[name]
+
+    def listen(self) -> Ear:
+        """Start what takes the router's reports, beside the file of the liveness."""
+        return self._stack.enter_context(Ear(at=self.folder / "control.sock"))
 
     @property
     def names(self) -> list[str]:

@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -165,14 +166,23 @@ class Floods:
 
 
 class Upstream:
-    """Meet every connection with `behave`, which may be changed at any time; keep the connections for looking at."""
+    """Meet every connection with `behave`, which may be changed at any time; keep the connections for looking at.
 
-    def __init__(self, behave: Behaviour = silent) -> None:
+    It listens on a free port or, where a path is given, on a unix socket there.
+    """
+
+    def __init__(self, behave: Behaviour = silent, *, at: Path | None = None) -> None:
         self.behave = behave
         self.connections: list[Connection] = []
         self._ended = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        if at is None:
+            self._listener = socket.create_server(("127.0.0.1", 0))
+            self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        else:
+            self._listener = socket.socket(socket.AF_UNIX)
+            self._listener.bind(str(at))
+            self._listener.listen()
+            self.url = f"unix://{at}"
         self._threads = [threading.Thread(target=self._accept)]
 
     def __enter__(self) -> Self:
