@@ -24,6 +24,7 @@ DEFAULT_SERVER = "unix:///run/benchai-supervisor/control.sock"
 OK, FAILED, NOT_READY, CANNOT_TELL = 0, 1, 3, 4  # 2 is argparse's: the command line is wrong
 READER_LEFT, INTERRUPTED = 141, 130  # what a shell says of a program that SIGPIPE or SIGINT ended
 LONGEST_WAIT_S = 3600.0
+USUAL_WIDTH = 80  # of a terminal that does not say
 VERBS = {
     "start": "start targets, and wait until they answer",
     "stop": "stop targets; they stay stopped until someone starts them",
@@ -43,6 +44,7 @@ environment:
 
 examples:
   %(prog)s status                what runs, and whether it really answers
+  %(prog)s why general           the story: what it rests on, what comes next, what led here
   %(prog)s restart general       returns once a real answer has come back
   %(prog)s stop all              stays stopped until someone starts it again
 """
@@ -71,6 +73,8 @@ def _run(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
         match args.command:
             case "status":
                 return _status(daemon, args.names)
+            case "why":
+                return _why(daemon, args.name)
             case "version":
                 return _version(daemon)
             case verb:
@@ -160,6 +164,30 @@ def _act_on(daemon: "Daemon", verb: str, name: str, wait_s: float) -> Words:
             return [f"{name}: ERROR ({outcome.get('message') or 'failed'})"], False
 
 
+def _why(daemon: "Daemon", name: str) -> int:
+    from supervisor.cli_http import DaemonRefused
+    from supervisor.cli_why import lines, nearest
+
+    try:
+        answer = daemon.why(name)
+    except DaemonRefused as refused:
+        if refused.code != "NoSuchTarget":
+            raise
+        known = [target["name"] for target in daemon.status().content["targets"]]
+        _say(f"{name}: ERROR (no such process; {nearest(name, known)})")
+        return FAILED
+    for line in lines(answer, width=_width()):
+        _say(line)
+    return OK
+
+
+def _width() -> int:
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or USUAL_WIDTH
+    except (OSError, ValueError):  # not a terminal, or not even a file
+        return USUAL_WIDTH
+
+
 def _version(daemon: "Daemon") -> int:
     _say(f"{PROG} {__version__}")
     facts = daemon.status().content["daemon"]
@@ -204,6 +232,8 @@ def _parser() -> argparse.ArgumentParser:
         "status", help="one line per target: state, pid, uptime, and whether it really answers"
     )
     status.add_argument("names", metavar="NAME", nargs="*", help="these targets only")
+    why = commands.add_parser("why", help="the story of one target: what is believed, why, and what comes next")
+    why.add_argument("name", metavar="NAME", help="a target's name as in status")
     for verb, words in VERBS.items():
         command = commands.add_parser(verb, help=words)
         command.add_argument("names", metavar="NAME", nargs="+", help="a target's name as in status; all: every one")

@@ -55,6 +55,13 @@ class Daemon:
             raise self._stranger()
         return answer
 
+    def why(self, name: str) -> dict[str, Any]:
+        """Return the story of target `name`, and what it rests on."""
+        answer = self._ask("GET", f"/v1/targets/{quote(name, safe='')}/why", self._answer_s)
+        if not {"story", "statements"} <= answer.content.keys():
+            raise self._stranger()
+        return answer.content
+
     def act(self, verb: str, name: str, *, wait_s: float) -> dict[str, Any]:
         """Have `verb` done to target `name`; return the outcome once it is known or `wait_s` is over."""
         path = f"/v1/targets/{quote(name, safe='')}/{verb}?wait_s={wait_s:g}"

@@ -1,20 +1,22 @@
-"""The history in SQLite: transitions, and acts written down before they are done.
+"""The history in SQLite: transitions, acts written down before they are done, and what is normal for each target.
 
 It decides nothing. A database that cannot be used is told of and lived without: supervision goes on.
 """
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from supervisor.core.actions import Act
+from supervisor.core.baseline import Baseline
 from supervisor.core.state import Phase, Transition
+from supervisor.history import rows
 from supervisor.own_thread import OwnThread
 
 KEPT = 10_000  # transitions, and acts
@@ -30,6 +32,10 @@ class Memory:
     phase: Phase | None = None
     is_cut_short: bool = False
     restart_ages_s: tuple[float, ...] = ()
+
+
+class NewerHistory(sqlite3.DatabaseError):
+    """A later version of this program has written the file, and this one does not know its shape."""
 
 
 class Store:
@@ -51,9 +57,24 @@ class Store:
         """Write down a change of phase."""
         judgement = transition.judgement
         row = (_now(), target, transition.before, transition.after)
-        message = judgement.message.encode(errors="replace").decode()  # half a character is no text to SQLite
-        why = (judgement.verdict, judgement.reason, message, instance)
+        said = rows.statements_text(judgement.statements, at=transition.at)
+        why = (judgement.verdict, judgement.reason, rows.text(judgement.message), instance, said)
         await self._call(lambda database: _record(database, (*row, *why)))
+
+    async def transitions(self, target: str, *, limit: int) -> list[dict[str, Any]]:
+        """Return the last changes of phase of `target`, newest first, each with what the witnesses said."""
+        return await self._call(lambda database: _transitions(database, target, limit=limit))
+
+    async def baseline(self, target: str) -> Baseline | None:
+        """Return what is normal for `target`; None where that was never written, or cannot be read any more."""
+        select = "SELECT json FROM baselines WHERE target = ?"
+        row = await self._call(lambda database: database.execute(select, (target,)).fetchone())
+        return rows.baseline(row[0]) if row else None
+
+    async def keep_baseline(self, target: str, baseline: Baseline) -> None:
+        """Write down what is normal for `target`, in place of what was."""
+        row = (target, rows.baseline_text(baseline), _now())
+        await self._call(lambda database: database.execute("REPLACE INTO baselines VALUES (?, ?, ?)", row))
 
     async def begin(self, target: str, act: Act) -> int:
         """Write down that `act` is about to be done; return its number."""
@@ -91,18 +112,58 @@ def _open(path: Path) -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode = WAL")
         # The default, and wanted: what was written before an act must be there after a power cut.
         database.execute("PRAGMA synchronous = FULL")
-        database.executescript(resources.files(__package__).joinpath("schema.sql").read_text())
-        database.execute("PRAGMA user_version = 1")
+        # Whoever edits a row by hand may leave half a character in it.
+        database.text_factory = partial(str, encoding="utf-8", errors="replace")
+        _migrate(database, path)
     except sqlite3.Error:
         database.close()
         raise
     return database
 
 
+def _migrate(database: sqlite3.Connection, path: Path) -> None:
+    """Bring the file up to the shape we know, one numbered script after the other."""
+    scripts = sorted(resources.files(__package__).joinpath("migrations").iterdir(), key=lambda script: script.name)
+    while (version := _version(database)) != len(scripts):
+        if version > len(scripts):
+            raise NewerHistory(
+                f"{path} is of version {version}, written by a later benchai-supervisor, and this one knows versions"
+                f" up to {len(scripts)}: install the later one again, or move the file away to begin a new history"
+            )
+        with database:
+            database.execute("BEGIN IMMEDIATE")
+            if _version(database) != version:
+                continue  # another process was faster
+            for statement in _statements(scripts[version].read_text()):
+                database.execute(statement)
+            database.execute(f"PRAGMA user_version = {version + 1}")
+
+
+def _version(database: sqlite3.Connection) -> int:
+    return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Yield a script's statements: run as a whole, they would not be one transaction."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
 def _record(database: sqlite3.Connection, row: tuple[str | None, ...]) -> None:
-    columns = "at, target, before, after, verdict, reason, message, instance"
-    insert = f"INSERT INTO transitions ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+    columns = "at, target, before, after, verdict, reason, message, instance, statements"
+    insert = f"INSERT INTO transitions ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
     _prune(database, "transitions", newest=database.execute(insert, row).lastrowid or 0)
+
+
+def _transitions(database: sqlite3.Connection, target: str, *, limit: int) -> list[dict[str, Any]]:
+    columns = ", ".join(rows.COLUMNS)
+    select = f"SELECT {columns} FROM transitions WHERE target = ? ORDER BY id DESC LIMIT ?"  # noqa: S608
+    told = [rows.transition(row) for row in database.execute(select, (target, limit))]
+    return [each for each in told if each is not None]
 
 
 def _begin(database: sqlite3.Connection, row: tuple[str, str, bool, str]) -> int:

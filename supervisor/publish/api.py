@@ -1,21 +1,28 @@
 """The HTTP face: what is believed, for routers and people, and the few things an operator may ask for.
 
-It reads the board and passes requests on to `operate`; it decides nothing.
+It reads the board, passes requests on to `operate` and routers' reports to `report`; it decides nothing.
 """
 
 import hmac
+import json
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from supervisor.core.events import Verb
+from supervisor.core.liveness import Clocks, Snapshot
+from supervisor.core.observations import TrafficSeen
 from supervisor.publish.board import Board
+from supervisor.publish.reports import MAX_BODY_BYTES, MAX_ERROR, BadReportError, parse, printable, target_of
+from supervisor.publish.why import TRANSITIONS, why
 
 MAX_WAIT_S = 600.0
 DEFAULT_WAIT_S = 60.0
@@ -30,15 +37,33 @@ class Outcome:
 
 
 Operate = Callable[[str, Verb, float], Awaitable[Outcome]]
+Report = Callable[[str, TrafficSeen], bool]  # False: there is no such target
+History = Callable[[str, int], Awaitable[list[dict[str, Any]] | None]]  # newest first; None: it cannot be read
+
+
+def _clocks() -> Clocks:
+    return Clocks(now=time.monotonic(), wall=datetime.now(UTC))
 
 
 class Api:
     """Answers HTTP requests from the board's snapshots."""
 
-    def __init__(self, board: Board, *, operate: Operate, token: str) -> None:
+    def __init__(
+        self,
+        board: Board,
+        *,
+        operate: Operate,
+        report: Report,
+        history: History,
+        token: str,
+        clocks: Callable[[], Clocks] = _clocks,
+    ) -> None:
         self._board = board
         self._operate = operate
+        self._report = report
+        self._history = history
         self._token = token
+        self._clocks = clocks
 
     def app(self, *, trusted: bool) -> Starlette:
         """Return the application; `trusted` where whoever can connect may also change things (the unix socket)."""
@@ -48,7 +73,9 @@ class Api:
             Route("/v1/liveness", self._liveness),
             Route("/v1/backends/{name}", self._backend),
             Route("/v1/status", self._status),
+            Route("/v1/targets/{name}/why", self._why),
             Route("/v1/targets/{name}/{verb}", self._target, methods=["POST"]),
+            Route("/v1/observations", self._observations, methods=["POST"]),
         ]
         app = Starlette(routes=routes, exception_handlers={HTTPException: _refuse, Exception: _fail})
         app.state.trusted = trusted
@@ -87,11 +114,38 @@ class Api:
     async def _status(self, _: Request) -> Response:
         return JSONResponse(self._board.status())
 
+    async def _why(self, request: Request) -> Response:
+        snapshot, clocks = self._known(request), self._clocks()
+        transitions = await self._history(snapshot.name, TRANSITIONS)
+        document = why(snapshot, clocks=clocks, transitions=transitions)
+        # Not every text has an encoding: a server may have sent half a character.
+        body = json.dumps(document, ensure_ascii=False).encode(errors="replace")
+        return Response(body, media_type="application/json")
+
+    async def _observations(self, request: Request) -> Response:
+        self._authorize(request)
+        try:
+            reports = parse(await _body(request, most=MAX_BODY_BYTES))
+        except BadReportError as error:
+            raise HTTPException(400, str(error)) from error
+        taken = 0
+        unknown: dict[str, None] = {}
+        for each in reports:
+            if self._report(target_of(each.backend, self._board.snapshots), each.seen):
+                taken += 1
+            else:
+                unknown[printable(each.backend, most=MAX_ERROR)] = None
+        return JSONResponse({"taken": taken, "unknown": list(unknown)}, status_code=202)
+
+    def _known(self, request: Request) -> Snapshot:
+        snapshot = self._board.believed(request.path_params["name"])
+        if snapshot is None:
+            raise _no_such("target", request.path_params["name"], [each.name for each in self._board.snapshots])
+        return snapshot
+
     async def _target(self, request: Request) -> Response:
         self._authorize(request)
-        name = request.path_params["name"]
-        if self._board.find(name) is None:
-            raise _no_such("target", name, [each.name for each in self._board.snapshots])
+        name = self._known(request).name
         verb = _verb(request.path_params["verb"])
         wait_s = _wait_s(request.query_params.get("wait_s"))
         outcome = await self._operate(name, verb, wait_s)
@@ -109,6 +163,19 @@ class Api:
         matches = hmac.compare_digest(given.strip().encode("latin-1"), self._token.encode())
         if scheme.lower() != "bearer" or not matches:
             raise HTTPException(403, "the token is missing or wrong; send it as 'Authorization: Bearer …'")
+
+
+async def _body(request: Request, *, most: int) -> bytes:
+    """Return the body, as long as it is no longer than it may be."""
+    body = b""
+    try:
+        async for piece in request.stream():
+            body += piece
+            if len(body) > most:
+                raise HTTPException(413, f"the body is longer than {most} bytes; send fewer at once")
+    except ClientDisconnect as error:
+        raise HTTPException(400, "the body broke off") from error
+    return body
 
 
 def _etags(header: str) -> set[str]:
@@ -149,7 +216,13 @@ def _no_such(kind: str, name: str, names: list[str]) -> HTTPException:
     return Refusal(404, f"NoSuch{kind.capitalize()}", message)
 
 
-CODES: Mapping[int, str] = {400: "BadRequest", 403: "Forbidden", 404: "NotFound", 405: "MethodNotAllowed"}
+CODES: Mapping[int, str] = {
+    400: "BadRequest",
+    403: "Forbidden",
+    404: "NotFound",
+    405: "MethodNotAllowed",
+    413: "TooLarge",
+}
 
 
 async def _refuse(_: Request, error: Exception) -> Response:

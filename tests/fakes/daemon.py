@@ -27,7 +27,7 @@ class Asked:
 
 @dataclass
 class FakeDaemon:
-    """Serve `liveness` and `status`; answer verbs from `outcomes`, `done` where nothing is said.
+    """Serve `liveness`, `status` and `stories`; answer verbs from `outcomes`, `done` where nothing is said.
 
     Targets are those in `status`. `token` is asked for on every mutation where it is set.
     """
@@ -35,6 +35,7 @@ class FakeDaemon:
     socket_path: Path | None = None  # None: TCP on a free port
     liveness: Document | None = None
     status: Document = field(default_factory=lambda: {"targets": []})
+    stories: dict[str, Document] = field(default_factory=dict)  # by target: what answers `why`
     outcomes: dict[tuple[str, str], Document] = field(default_factory=dict)
     token: str | None = None
     now: Callable[[], float] = time.time  # for the Date header
@@ -75,6 +76,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_liveness(self.of.liveness)
         elif path == "/v1/status":
             self._send(200, self.of.status)
+        elif path.startswith("/v1/targets/") and path.endswith("/why"):
+            self._send_story(path.removeprefix("/v1/targets/").removesuffix("/why"))
         else:
             self._send(404, {"error": {"code": "NotFound", "message": f"nothing at {path}"}})
 
@@ -93,6 +96,12 @@ class _Handler(BaseHTTPRequestHandler):
         query = parse_qs(url.query)
         self.of.asked.append(Asked(method=method, path=url.path, query=query, headers=dict(self.headers.items())))
         return url.path
+
+    def _send_story(self, name: str) -> None:
+        if name in self.of.stories:
+            self._send(200, self.of.stories[name])
+        else:
+            self._send(404, {"error": {"code": "NoSuchTarget", "message": f"no target is called {name}"}})
 
     def _send_liveness(self, document: Document) -> None:
         etag = f'W/"{document["epoch"]}.{document["revision"]}"'

@@ -1,84 +1,24 @@
 """The HTTP face, over a real port and a real socket."""
 
 import asyncio
-import contextlib
 import time as real_time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
 import pytest
 import pytest_asyncio
 
 from supervisor.client import Liveness
 from supervisor.core.events import Verb
 from supervisor.core.state import Phase
-from supervisor.publish.api import Api, Outcome
+from supervisor.publish.api import Api
 from supervisor.publish.board import Board
 from supervisor.publish.file import LivenessFile
 from supervisor.publish.server import HttpServer, bind_tcp, bind_unix
-from tests.publish.believing import HUNG, NOON, VALID_FOR_S, Time, snapshot
-
-TOKEN = "s3cret-é"  # noqa: S105 - of nothing
-BEARER = f"Bearer {TOKEN}".encode()
-WATCHED = (
-    snapshot("planner"),
-    snapshot("code", phase=Phase.SUSPECT, judgement=HUNG),
-    snapshot("router", kind="router", models=()),
-)
+from tests.publish.believing import NOON, VALID_FOR_S, snapshot
+from tests.publish.serving import BEARER, TOKEN, WATCHED, Operator, Served, error_of, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@dataclass
-class Operator:
-    """Writes down what is asked for, and says that it happened."""
-
-    asked: list[tuple[str, Verb, float]] = field(default_factory=list)
-    fault: Exception | None = None
-
-    async def operate(self, name: str, verb: Verb, wait_s: float) -> Outcome:
-        """Do as if it were done."""
-        self.asked.append((name, verb, wait_s))
-        if self.fault:
-            raise self.fault
-        return Outcome(outcome="done", message="ready, first token 0.04s, 1s ago")
-
-
-@dataclass
-class Served:
-    """An API on a port (not trusted) and on a socket (trusted)."""
-
-    time: Time
-    board: Board
-    operator: Operator
-    tcp: httpx.AsyncClient
-    unix: httpx.AsyncClient
-    socket: Path
-    servers: list[HttpServer]
-    tasks: list[asyncio.Task[None]]
-
-
-@contextlib.asynccontextmanager
-async def serving(folder: Path, *, token: str) -> AsyncIterator[Served]:
-    """Serve until the end of the block."""
-    time, operator = Time(), Operator()
-    board = time.board(*WATCHED)
-    api = Api(board, operate=operator.operate, token=token)
-    listener, socket = bind_tcp("127.0.0.1", 0), folder / "control.sock"
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    servers = [HttpServer(listener, api.app(trusted=False)), HttpServer(bind_unix(socket), api.app(trusted=True))]
-    tasks = [asyncio.create_task(server.run()) for server in servers]
-    tcp = httpx.AsyncClient(base_url=url, trust_env=False, timeout=10)
-    unix = httpx.AsyncClient(base_url="http://daemon", transport=httpx.AsyncHTTPTransport(uds=str(socket)), timeout=10)
-    try:
-        async with tcp, unix:
-            yield Served(time, board, operator, tcp, unix, socket, servers, tasks)
-    finally:
-        for server in servers:
-            server.stop()
-        await asyncio.gather(*tasks)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -97,15 +37,6 @@ def served(shared: Served) -> Served:
     shared.operator.asked.clear()
     shared.operator.fault = None
     return shared
-
-
-def error_of(response: httpx.Response) -> tuple[int, str]:
-    """Return status and code of an error, which has one shape."""
-    told = response.json()
-    assert set(told) == {"error"}
-    assert set(told["error"]) == {"code", "message"}
-    assert all(isinstance(each, str) and each for each in told["error"].values())
-    return response.status_code, told["error"]["code"]
 
 
 async def test_the_document_is_served_with_its_validator_and_its_end(served: Served) -> None:
@@ -161,7 +92,9 @@ async def test_our_client_reads_it_and_extends_what_it_holds(tmp_path: Path, whe
     board = Board([snapshot("planner")], valid_for_s=VALID_FOR_S)
     listener = bind_tcp("127.0.0.1", 0) if where == "tcp" else bind_unix(tmp_path / "s.sock")
     address = f"http://127.0.0.1:{listener.getsockname()[1]}" if where == "tcp" else f"unix://{tmp_path}/s.sock"
-    server = HttpServer(listener, Api(board, operate=Operator().operate, token="").app(trusted=False))
+    operator = Operator()
+    api = Api(board, operate=operator.operate, report=operator.report, history=operator.history, token="")
+    server = HttpServer(listener, api.app(trusted=False))
     running = asyncio.create_task(server.run())
 
     liveness = await asyncio.to_thread(Liveness, address, timeout_s=10)

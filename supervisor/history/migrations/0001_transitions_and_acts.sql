@@ -1,4 +1,4 @@
--- Times are UTC, ISO 8601. Numbers of versions are in PRAGMA user_version.
+-- Times are UTC, ISO 8601. The number of the last file done is in PRAGMA user_version.
 CREATE TABLE IF NOT EXISTS transitions (
     id INTEGER PRIMARY KEY,
     at TEXT NOT NULL,

@@ -1,0 +1,71 @@
+"""Lay out what the daemon answers to `why`: the story, the evidence, what led here. Pure: no I/O, no clock."""
+
+import textwrap
+from datetime import datetime
+from typing import Any
+
+from supervisor.cli_table import clean
+from supervisor.core.durations import lasting
+
+NARROWEST, WIDEST = 40, 100  # a paragraph that is wider is hard to read
+TROUBLE = ("suspect", "hung", "failing", "down", "misconfigured", "degraded")
+AGE_WIDTH = 12
+WITNESS_WIDTH = 11
+
+Answer = dict[str, Any]
+
+
+def lines(answer: Answer, *, width: int) -> list[str]:
+    """Return the lines to print, none wider than `width`."""
+    width = min(max(width, NARROWEST), WIDEST)
+    told = textwrap.wrap(clean(answer.get("story")), width, break_on_hyphens=False)
+    said = _statements(answer.get("statements"), width=width, indent="  ")
+    if said:
+        told += ["", "Evidence now, with its age:", *said]
+    return [*told, "", *_history(answer, width=width)]
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """Say which target may have been meant."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(known) or 'none'}"
+
+
+def _statements(statements: Any, *, width: int, indent: str) -> list[str]:
+    told = []
+    for each in statements if isinstance(statements, list) else []:
+        age_s = each.get("age_s")
+        age = "" if age_s is None else lasting(age_s)
+        head = f"{indent}{clean(each.get('witness')):<{WITNESS_WIDTH}}{age:>{AGE_WIDTH}}  "
+        told += _hanging(head, clean(each.get("says")), width=width)
+    return told
+
+
+def _history(answer: Answer, *, width: int) -> list[str]:
+    transitions: list[Answer] | None = answer.get("transitions")
+    if transitions is None:
+        return [f"What led here is not known: {clean(answer.get('note'))}."]
+    if not transitions:
+        return ["What led here: nothing is written down."]
+    last_trouble = next((each for each in transitions if each.get("verdict") in TROUBLE), None)
+    told = ["What led here, the newest last:"]
+    for each in reversed(transitions):
+        head = f"  {_local(each.get('at'))}  "
+        step = f"{clean(each.get('before'))} -> {clean(each.get('after'))}: "
+        told += _hanging(head, f"{step}{clean(each.get('message'))} ({clean(each.get('reason'))})", width=width)
+        if each is last_trouble:
+            told += _statements(each.get("statements"), width=width, indent="      ")
+    return told
+
+
+def _hanging(head: str, words: str, *, width: int) -> list[str]:
+    """Return the words after the head, further lines below their beginning where there is room for that."""
+    deep = len(head) if len(head) <= width // 2 else 4
+    wrapped = textwrap.wrap(words, width, initial_indent=head, subsequent_indent=" " * deep, break_on_hyphens=False)
+    return wrapped or [head.rstrip()]
+
+
+def _local(at: Any) -> str:
+    return datetime.fromisoformat(str(at)).astimezone().strftime("%b %d %H:%M:%S")
