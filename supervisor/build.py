@@ -17,15 +17,11 @@ from supervisor.history.store import Memory
 from supervisor.probes import http
 from supervisor.probes.answer import Checker
 from supervisor.probes.base import CanaryProbe, ProgressProbe
-from supervisor.probes.canary import ChatCanary
-from supervisor.probes.llama_cpp import LlamaCppProgress
+from supervisor.probes.canary import Canary
+from supervisor.probes.known_errors import KNOWN_ERRORS
+from supervisor.probes.witness import witness
 from supervisor.settings import BackendSettings, Settings, TargetSettings
 from supervisor.turn import Identity
-
-PROGRESS: dict[str, Callable[[httpx.AsyncClient], ProgressProbe] | None] = {
-    "llama.cpp": LlamaCppProgress,
-    "none": None,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +52,8 @@ def target(settings: Settings, wanted: TargetSettings, known: dict[str, Engine])
     client = http.client(wanted.url, api_key=wanted.api_key.get_secret_value())
     is_backend = isinstance(wanted, BackendSettings)
     models = wanted.models if isinstance(wanted, BackendSettings) else ()
-    progress = PROGRESS[wanted.progress]
+    model = wanted.canary_model or (models[0] if models else "auto")
+    progress = witness(wanted.progress, client, model=wanted.canary_model)
     return Target(
         identity=Identity(
             name=wanted.name,
@@ -65,18 +62,19 @@ def target(settings: Settings, wanted: TargetSettings, known: dict[str, Engine])
             models=models,
             restartable=wanted.engine != "none",
             has_counters=progress is not None,
+            sleeps_after_s=wanted.sleeps_after_s,
         ),
         policy=settings.policy_of(wanted),
         engine=known[wanted.engine],
         engine_name=wanted.engine_name,
         client=client,
-        progress=progress(client) if progress else None,
-        canary=ChatCanary(
+        progress=progress,
+        canary=Canary(
             client,
-            model=wanted.canary_model or (models[0] if models else "auto"),
+            kind=wanted.canary,
+            model=model,
             max_tokens=wanted.canary_max_tokens,
-            checker=Checker(error_patterns=tuple(re.compile(pattern) for pattern in wanted.error_patterns)),
-            pins_slots=wanted.progress == "llama.cpp",
+            checker=Checker(error_patterns=tuple(re.compile(pattern) for pattern in _error_patterns(wanted))),
         ),
     )
 
@@ -92,6 +90,11 @@ def first_state(identity: Identity, memory: Memory, *, now: float) -> State:
         restarts=tuple(now - age_s for age_s in memory.restart_ages_s),
         in_a_row=len(memory.restart_ages_s),
     )
+
+
+def _error_patterns(wanted: TargetSettings) -> tuple[str, ...]:
+    ready_made = (pattern for name in wanted.errors_of for pattern in KNOWN_ERRORS[name])
+    return (*wanted.error_patterns, *ready_made)
 
 
 def _docker(settings: Settings) -> DockerEngine:

@@ -13,16 +13,21 @@ from typing import Any
 from loguru import logger
 
 from supervisor import __version__, build
+from supervisor.core.baseline import Baseline
 from supervisor.core.liveness import Snapshot
+from supervisor.core.observations import TrafficSeen
 from supervisor.core.state import State
+from supervisor.core.verdict import NOTHING_LEARNED
 from supervisor.engines.base import Engine
 from supervisor.errands import Runner
 from supervisor.history.store import Memory, Store
 from supervisor.operate import Operator
+from supervisor.probes.host import Host
 from supervisor.publish.api import Api
 from supervisor.publish.board import Board
 from supervisor.publish.file import LivenessFile
 from supervisor.publish.server import HttpServer
+from supervisor.pulse import Pulse
 from supervisor.schedule import Schedule
 from supervisor.settings import Settings
 from supervisor.turn import Due, EngineStirred, Keeper
@@ -37,6 +42,8 @@ class Daemon:
         self._store = Store(settings.daemon.state_dir / "history.sqlite")
         self._engines = build.engines(settings)
         self._targets = [build.target(settings, each, self._engines) for each in settings.targets]
+        self._host = Host()
+        self._pulse = Pulse()
         self._schedule = Schedule()
         self._keepers: dict[str, Keeper] = {}
         self._runners: dict[str, Runner] = {}
@@ -51,9 +58,10 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         memories = [await self._remember(target) for target in self._targets]
+        baselines = [await self._baseline(target) for target in self._targets]
         try:
             async with asyncio.TaskGroup() as self._group:
-                self._assemble(memories)
+                self._assemble(memories, baselines)
                 tasks = [self._spawn(work, name=name) for name, work in self._services()]
                 servers = self._serve()
                 self._schedule.start()
@@ -65,12 +73,12 @@ class Daemon:
         finally:
             await self._let_go()
 
-    def _assemble(self, memories: list[Memory]) -> None:
+    def _assemble(self, memories: list[Memory], baselines: list[Baseline]) -> None:
         """Make a keeper for each target, with its errands, and the board they all publish on."""
         now = time.monotonic()
         states = [build.first_state(t.identity, m, now=now) for t, m in zip(self._targets, memories, strict=True)]
-        for target, state in zip(self._targets, states, strict=True):
-            self._keepers[target.identity.name] = self._keeper(target, state)
+        for target, state, baseline in zip(self._targets, states, baselines, strict=True):
+            self._keepers[target.identity.name] = self._keeper(target, state, baseline)
         self._board = Board(
             [keeper.snapshot() for keeper in self._keepers.values()], valid_for_s=self._settings.daemon.valid_for_s
         )
@@ -83,7 +91,7 @@ class Daemon:
             delay_s = tick_s * index / len(self._targets) / 4
             self._schedule.add(keeper.name, partial(keeper.post, Due()), every_s=tick_s, delay_s=delay_s)
 
-    def _keeper(self, target: build.Target, state: State) -> Keeper:
+    def _keeper(self, target: build.Target, state: State, baseline: Baseline) -> Keeper:
         name = target.identity.name
         runner = Runner(
             name,
@@ -91,10 +99,12 @@ class Daemon:
             engine=target.engine,
             progress=target.progress,
             canary=target.canary,
+            host=self._host,
             store=self._store,
             policy=target.policy,
             spawn=self._spawn,
             told=self._told,
+            late=self._pulse.late_s,
         )
         keeper = Keeper(
             target.identity,
@@ -103,6 +113,7 @@ class Daemon:
             publish=self._publish,
             pace=lambda every_s: self._schedule.pace(name, every_s),
             state=state,
+            baseline=baseline,
         )
         runner.post = keeper.post
         self._runners[name] = runner
@@ -120,6 +131,7 @@ class Daemon:
     def _services(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
         """Yield everything that runs as long as we do."""
         yield "liveness file", self._file.run()
+        yield "pulse", self._pulse.run()
         for name, engine in self._engines.items():
             yield f"watch {name}", self._watch(name, engine)
         for keeper in self._keepers.values():
@@ -138,6 +150,8 @@ class Daemon:
         api = Api(
             self._board,
             operate=Operator(self._board, self._keepers).operate,
+            report=self._report,
+            history=self._history,
             token=self._settings.http.token.get_secret_value(),
         )
         tcp, unix = self._listeners
@@ -158,6 +172,34 @@ class Daemon:
             target.engine.mark_ours(target.engine_name)
         return memory
 
+    async def _baseline(self, target: build.Target) -> Baseline:
+        try:
+            return await self._store.baseline(target.identity.name) or NOTHING_LEARNED
+        except (sqlite3.Error, OSError) as error:
+            logger.warning("history: what is normal for {} must be learned anew: {}", target.identity.name, error)
+            return NOTHING_LEARNED
+
+    def _report(self, name: str, seen: TrafficSeen) -> bool:
+        """Pass on what a router says of a request; False where there is no such target."""
+        if name not in self._keepers:
+            return False
+        self._keepers[name].post(seen)
+        return True
+
+    async def _history(self, name: str, limit: int) -> list[dict[str, Any]] | None:
+        try:
+            return await self._store.transitions(name, limit=limit)
+        except (sqlite3.Error, OSError) as error:
+            logger.error("history: cannot be read: {}", error)
+            return None
+
+    async def _keep_baselines(self) -> None:
+        for keeper in self._keepers.values():
+            try:
+                await self._store.keep_baseline(keeper.name, keeper.baseline)
+            except (sqlite3.Error, OSError) as error:
+                logger.error("history: cannot write down what is normal for {}: {}", keeper.name, error)
+
     async def _wind_up(self, tasks: list[asyncio.Task[None]], servers: list[HttpServer]) -> None:
         """Decide nothing more, let engine calls end, then let everything go."""
         self._schedule.stop()
@@ -175,12 +217,16 @@ class Daemon:
             task.cancel()
         for runner in self._runners.values():
             runner.forget()
+        await self._keep_baselines()
 
     async def _let_go(self) -> None:
         for target in self._targets:
+            if target.progress is not None:
+                target.progress.let_go()
             await target.client.aclose()
         for engine in self._engines.values():
             with contextlib.suppress(Exception):
                 await engine.close()
+        self._host.close()
         self._file.close()
         self._store.close()

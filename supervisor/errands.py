@@ -8,12 +8,13 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from loguru import logger
 
 from supervisor.core.actions import Act
+from supervisor.core.baseline import Baseline
 from supervisor.core.events import Ended, Failed, Verb
 from supervisor.core.observations import CanaryEnded, CpuSeen, EngineSeen, EngineSilent, Life, ProgressSeen, Reply
 from supervisor.core.policy import Policy
@@ -21,10 +22,11 @@ from supervisor.core.state import Transition
 from supervisor.engines.base import Engine
 from supervisor.errors import SupervisorError
 from supervisor.history.store import Store
-from supervisor.probes.base import CanaryProbe, Counters, ProgressProbe
+from supervisor.probes.base import CanaryProbe, Counters, HostProbe, ProgressProbe
 from supervisor.turn import Message
 
 LATE_S = 0.3  # counters that take longer may be silent: what the CPU does meanwhile is measured from here
+OUR_SHARE = 0.5  # of a look's time; with our own loop late by more, nobody was silent but we
 CPU_SPAN_S = 0.25  # the shortest span that tells idle from burning
 CPU_MEMORY_S = 5.0  # an older sample is no use to measure from
 TOLD_WITHIN_S = 1.0  # how long an act waits until routers have been told
@@ -58,10 +60,12 @@ class Runner:
         engine: Engine,
         progress: ProgressProbe | None,
         canary: CanaryProbe,
+        host: HostProbe,
         store: Store,
         policy: Policy,
         spawn: Spawn,
         told: Callable[[float], Coroutine[Any, Any, None]],
+        late: Callable[[float], float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
@@ -69,10 +73,12 @@ class Runner:
         self._engine = engine
         self._progress = progress
         self._canary = canary
+        self._host = host
         self._store = store
         self._policy = policy
         self._spawn = spawn
         self._told = told
+        self._late = late
         self._clock = clock
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._cpu: CpuReading | None = None  # the last one
@@ -95,9 +101,9 @@ class Runner:
         if not self._start("inspect", self._inspect()):
             self._inspect_again = True
 
-    def look(self, instance: str | None, *, with_cpu: bool) -> None:
+    def look(self, instance: str | None, *, engine: EngineSeen | None, with_cpu: bool, gently: bool) -> None:
         """Read the server's counters, if it has any, and what it burns."""
-        self._start("look", self._look(instance, with_cpu=with_cpu))
+        self._start("look", self._look(instance, engine, with_cpu=with_cpu, gently=gently))
 
     def send_canary(self, instance: str | None, attempt: int, slot: int | None) -> None:
         """Send a real inference request; an earlier one to a life that has ended is let go."""
@@ -118,10 +124,16 @@ class Runner:
         """Write a change of phase where it survives us; changes may come faster than the disk takes them."""
         self._spawn(self._write(self._store.record(self._name, transition, instance=instance)), name="record")
 
+    def remember(self, baseline: Baseline) -> None:
+        """Write down what was learned of the target."""
+        self._spawn(self._write(self._store.keep_baseline(self._name, baseline)), name="remember")
+
     def forget(self) -> None:
         """Drop what is still asked of an instance that is no more."""
         for errand in ("look", "canary"):
             self._drop(errand)
+        if self._progress is not None:
+            self._progress.let_go()
 
     def _start(self, errand: str, work: Coroutine[Any, Any, None], *, or_else: Message | None = None) -> bool:
         """Start an errand; `or_else` is what comes back should it fail in a way that nobody foresaw."""
@@ -164,34 +176,42 @@ class Runner:
                 self.post(seen)
             again = self._inspect_again
 
-    async def _look(self, instance: str | None, *, with_cpu: bool) -> None:
+    async def _look(self, instance: str | None, engine: EngineSeen | None, *, with_cpu: bool, gently: bool) -> None:
         """Post the CPU's part first: counters that stand still are judged by it."""
         began = self._clock()
-        counters = await self._counters(instance)
+        counters = await self._counters(instance, gently=gently)
         if with_cpu or (counters is not None and _may_stand_still(counters)):
-            await self._sample_cpu(instance)
-        if counters is not None:
-            self.post(
-                ProgressSeen(
-                    instance=instance,
-                    reply=counters.reply,
-                    slots=counters.slots,
-                    took_s=self._clock() - began,
-                    detail=counters.detail,
-                )
+            await self._sample_cpu(instance, engine)
+        if counters is None:
+            return
+        reply, detail, late_s = counters.reply, counters.detail, self._late(began)
+        if reply is Reply.SILENT and late_s > OUR_SHARE * self._policy.look_timeout_s:
+            reply, detail = Reply.NOT_RUN, f"our own loop was late by {late_s:.1f}s"
+        self.post(
+            ProgressSeen(
+                instance=instance,
+                reply=reply,
+                slots=counters.slots,
+                kind=counters.kind,
+                queued=counters.queued,
+                sleeps=counters.sleeps,
+                gently=gently,
+                took_s=self._clock() - began,
+                detail=detail,
             )
+        )
 
-    async def _counters(self, instance: str | None) -> Counters | None:
+    async def _counters(self, instance: str | None, *, gently: bool) -> Counters | None:
         if self._progress is None:
             return None
         async with asyncio.TaskGroup() as both:
-            looking = both.create_task(self._progress.look(timeout_s=self._policy.look_timeout_s))
+            looking = both.create_task(self._progress.look(timeout_s=self._policy.look_timeout_s, gently=gently))
             await asyncio.wait([looking], timeout=LATE_S)
             if not looking.done():
                 self._cpu = await self._read_cpu(instance)
         return looking.result()
 
-    async def _sample_cpu(self, instance: str | None) -> None:
+    async def _sample_cpu(self, instance: str | None, engine: EngineSeen | None) -> None:
         before, after = self._cpu, await self._read_cpu(instance)
         if before is not None and before.instance == instance and after is not None:
             span_s = after.at - before.at
@@ -199,8 +219,24 @@ class Runner:
                 return
             if span_s <= CPU_MEMORY_S:
                 burned_s = max(0.0, after.spent_s - before.spent_s)
-                self.post(CpuSeen(instance=instance, burned_s=burned_s, over_s=span_s))
+                self.post(await self._beside_cpu(instance, engine, burned_s=burned_s, over_s=span_s))
         self._cpu = after
+
+    async def _beside_cpu(
+        self, instance: str | None, engine: EngineSeen | None, *, burned_s: float, over_s: float
+    ) -> CpuSeen:
+        """Ask the host what else a target does that burns little CPU; one that burns a lot is at work as it is."""
+        seen = CpuSeen(instance=instance, burned_s=burned_s, over_s=over_s)
+        if engine is None or engine.pid is None or burned_s >= self._policy.cpu_full_share * over_s:
+            return seen
+        work = await self._host.work(engine.pid)
+        hidden = engine.uses_gpu and work.gpu_share is None
+        return replace(
+            seen,
+            gpu_share=work.gpu_share,
+            gpu_is_unknown=work.gpu_is_unknown or hidden,
+            waits_for_disk=work.waits_for_disk,
+        )
 
     async def _read_cpu(self, instance: str | None) -> CpuReading | None:
         try:

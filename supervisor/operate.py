@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from supervisor.core.events import Verb
 from supervisor.core.liveness import Snapshot, summary
 from supervisor.core.observations import Life
-from supervisor.core.state import Phase
+from supervisor.core.state import WELL, Phase
 from supervisor.publish.api import Outcome
 from supervisor.publish.board import Board
 from supervisor.turn import Keeper, Wish
 
-SETTLED = (Phase.UP, Phase.BUSY, Phase.ASLEEP, Phase.BACKOFF, Phase.FAILED, Phase.STOPPED)
+SETTLED = (*WELL, Phase.BACKOFF, Phase.FAILED, Phase.STOPPED)
 
 
 class Operator:
@@ -55,7 +55,7 @@ def _is_settled(snapshot: Snapshot, verb: Verb) -> bool:
 
 def _told(snapshot: Snapshot, verb: Verb) -> Outcome:
     phase = snapshot.state.phase
-    wanted = (Phase.STOPPED,) if verb is Verb.STOP else (Phase.UP, Phase.BUSY, Phase.ASLEEP)
+    wanted = {Phase.STOPPED} if verb is Verb.STOP else WELL
     outcome = "done" if phase in wanted else "failed"
     return Outcome(outcome=outcome, message=summary(snapshot, now=snapshot.as_of))
 

@@ -26,6 +26,7 @@ def _a_number(value: Any) -> Any:
 Number = BeforeValidator(_a_number)
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=63)]
 Text = Annotated[str, Field(min_length=1)]
+Progress = Literal["auto", "llama.cpp", "llama-cpp-python", "vllm", "sglang", "tgi", "ollama", "none"]
 Positive = Annotated[float, Number, Field(gt=0, le=YEAR_S, allow_inf_nan=False)]
 
 
@@ -89,11 +90,14 @@ class TargetSettings(Section):
     container: str | None = None
     command: tuple[Text, ...] = ()
     environment: dict[str, str] = {}
-    progress: Literal["llama.cpp", "none"] = "llama.cpp"
+    progress: Progress = "auto"
+    sleeps_after_s: Positive | None = None
     api_key: SecretStr = SecretStr("")
+    canary: Literal["chat", "completion", "embeddings", "vision"] = "chat"
     canary_model: str | None = None
     canary_max_tokens: Annotated[int, Number, Field(ge=1, le=256)] = 4
     error_patterns: tuple[Text, ...] = ()
+    errors_of: tuple[Literal["benchai"], ...] = ()
     policy: PolicySettings = PolicySettings()
 
     @property
@@ -112,7 +116,8 @@ class RouterSettings(TargetSettings):
     """What clients talk to."""
 
     engine: Literal["docker", "process", "none"] = "none"
-    progress: Literal["llama.cpp", "none"] = "none"
+    progress: Progress = "none"
+    errors_of: tuple[Literal["benchai"], ...] = ("benchai",)
 
 
 class Settings(BaseSettings):

@@ -16,16 +16,20 @@ from typing import Protocol
 from loguru import logger
 
 from supervisor.core.actions import Act, Action, Announce, Record
-from supervisor.core.decide import can_be_asked, decide, look_every_s, wants_canary, wants_cpu
+from supervisor.core.baseline import Baseline, fit, learn
+from supervisor.core.decide import can_be_asked, decide, least_lost, look_every_s, looks_gently, wants_canary, wants_cpu
 from supervisor.core.events import Asked, Ended, Event, Failed, Judged, Verb
-from supervisor.core.evidence import Evidence, end_life, forgive, take
+from supervisor.core.evidence import Evidence
+from supervisor.core.fold import end_life, forgive, take
 from supervisor.core.liveness import Snapshot
-from supervisor.core.observations import CanarySent, EngineSeen, Life, Observation
+from supervisor.core.observations import CanarySent, EngineSeen, Kind, Life, Observation, TrafficSeen
 from supervisor.core.policy import Policy
-from supervisor.core.state import Phase, State, Transition, step
-from supervisor.core.verdict import judge
+from supervisor.core.state import WELL, Phase, State, Transition, step
+from supervisor.core.verdict import NOTHING_LEARNED, judge
 
 RECONCILE_S = 30.0  # the engine is asked this often even if it never stirs: an event may be lost
+REMEMBERED_EVERY_S = 60.0  # what was learned may be lost for so long
+SLEPT_S = 1.0  # the machine stood still for longer: so did everything on it, and every connection may be gone
 LATE_TURNS = 3  # after so many missed ones we stood still ourselves, and the gap says nothing about the target
 ALARMING = (Phase.SUSPECT, Phase.RESTARTING, Phase.BACKOFF, Phase.FAILED)
 
@@ -61,6 +65,7 @@ class Identity:
     models: tuple[str, ...]
     restartable: bool
     has_counters: bool  # there is a progress witness, so a look brings an answer of its own
+    sleeps_after_s: float | None = None  # set by hand; None: as its arguments say
 
 
 class Errands(Protocol):
@@ -70,8 +75,11 @@ class Errands(Protocol):
         """Ask the engine about the target."""
         ...
 
-    def look(self, instance: str | None, *, with_cpu: bool) -> None:
-        """Read the server's counters, and with them what it burns; a silent server's CPU is asked for in any case."""
+    def look(self, instance: str | None, *, engine: EngineSeen | None, with_cpu: bool, gently: bool) -> None:
+        """Read the server's counters, and with them what it burns; a silent server's CPU is asked for in any case.
+
+        `gently` asks only what lets it fall asleep.
+        """
         ...
 
     def send_canary(self, instance: str | None, attempt: int, slot: int | None) -> None:
@@ -86,6 +94,10 @@ class Errands(Protocol):
         """Write a change of phase where it survives us."""
         ...
 
+    def remember(self, baseline: Baseline) -> None:
+        """Write down what was learned of the target."""
+        ...
+
     @property
     def is_acting(self) -> bool:
         """Whether an engine call is under way."""
@@ -94,6 +106,11 @@ class Errands(Protocol):
     def forget(self) -> None:
         """Drop what is still asked of an instance that is no more."""
         ...
+
+
+def _slept_s() -> float:
+    """Return for how long this machine has been suspended since it was started."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
 
 
 class Keeper:
@@ -108,19 +125,26 @@ class Keeper:
         publish: Callable[[Snapshot], None],
         pace: Callable[[float], None],
         state: State,
+        baseline: Baseline = NOTHING_LEARNED,
         clock: Callable[[], float] = time.monotonic,
+        slept_s: Callable[[], float] = _slept_s,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.identity = identity
+        self.baseline = baseline
         self.inbox: asyncio.Queue[Message] = asyncio.Queue()
         self.state = state
         self.evidence = Evidence(seen_at=clock(), started_at=clock())
-        self._policy = policy
+        self._as_set = policy
+        self._policy = fit(policy, baseline)
         self._errands = errands
         self._publish = publish
         self._pace = pace
         self._clock = clock
+        self._slept_s = slept_s
+        self._slept_before_s = slept_s()
         self._chance = chance
+        self._remembered_at = clock()
         self._pace_s = policy.tick_s
         self._last_turn_at = clock()
         self._inspected_at: float | None = None
@@ -161,6 +185,7 @@ class Keeper:
             evidence=self.evidence,
             policy=self._policy,
             as_of=self._clock(),
+            baseline=self.baseline,
         )
 
     def turn(self, message: Message) -> None:
@@ -188,19 +213,36 @@ class Keeper:
             self.state = step(self.state, fault, policy=self._policy, now=self._clock())
 
     def _forgive_our_own_absence(self, now: float) -> None:
-        gap_s = now - self._last_turn_at
-        self._last_turn_at = now
-        if gap_s > 2 * LATE_TURNS * self._policy.tick_s:
-            logger.warning(
-                "{}: no turn for {:.0f}s, we stood still ourselves; measuring silence anew", self.name, gap_s
-            )
-            self.evidence = forgive(self.evidence, now=now)
+        """Measure silence anew after a time in which nobody was watching; until the next look we know nothing."""
+        gap_s, slept_s = now - self._last_turn_at, self._slept_s()
+        asleep_s = slept_s - self._slept_before_s
+        self._last_turn_at, self._slept_before_s = now, slept_s
+        if asleep_s > SLEPT_S:
+            why = f"this machine was suspended for {asleep_s:.0f}s"
+        elif gap_s > 2 * LATE_TURNS * self._policy.tick_s:
+            why = f"we stood still ourselves for {gap_s:.0f}s"
+        else:
+            return
+        logger.warning("{}: {}; measuring silence anew", self.name, why)
+        self.evidence = forgive(self.evidence, now=now, detail=why)
 
     def _see(self, seen: Observation, *, now: float) -> None:
+        if isinstance(seen, EngineSeen) and self.identity.sleeps_after_s is not None:
+            seen = replace(seen, sleep_idle_s=self.identity.sleeps_after_s)
         before = self.evidence
-        self.evidence = take(before, seen, now=now, cpu_idle_share=self._policy.cpu_idle_share)
+        self.evidence = take(before, seen, policy=self._policy, now=now)
         if isinstance(seen, EngineSeen) and self.evidence.instance != before.instance:
             self._errands.forget()
+        self._learn(before, now=now)
+
+    def _learn(self, before: Evidence, *, now: float) -> None:
+        learned = learn(self.baseline, before, self.evidence, policy=self._policy, now=now)
+        if learned is self.baseline:
+            return
+        self.baseline, self._policy = learned, fit(self._as_set, learned)
+        if now - self._remembered_at >= REMEMBERED_EVERY_S:
+            self._remembered_at = now
+            self._errands.remember(learned)
 
     def _wish(self, wish: Wish, *, now: float) -> None:
         free = not self.state.phase.is_ours
@@ -209,7 +251,8 @@ class Keeper:
             self._advance(Asked(verb=wish.verb), now=now)
 
     def _judge(self, now: float) -> None:
-        self._advance(Judged(judgement=judge(self.evidence, policy=self._policy, now=now)), now=now)
+        judgement = judge(self.evidence, policy=self._policy, baseline=self.baseline, now=now)
+        self._advance(Judged(judgement=judgement), now=now)
 
     def _return(self, event: Ended | Failed, *, now: float) -> None:
         """Take note that our engine call came back; what that left behind is judged after the next inspection."""
@@ -261,24 +304,48 @@ class Keeper:
         if isinstance(message, EngineStirred | Ended | Failed) or self._is_inspection_due(message, now=now):
             self._inspected_at = now
             self._errands.inspect()
-        evidence = self.evidence
-        # A new life is looked at once: what its counters said while it was well is what silence is told by later.
-        is_new = isinstance(message, EngineSeen) and not evidence.readable_ever
-        looks = (isinstance(message, Due) or is_new) and can_be_asked(evidence)
+        looks = self._is_look_due(message) and can_be_asked(self.evidence)
         if looks:
-            self._errands.look(evidence.instance, with_cpu=wants_cpu(evidence, policy=self._policy, now=now))
+            self._look(now)
         # A look goes first and alone: it would take our own canary's slot for somebody's work.
         awaits_look = looks and self.identity.has_counters
-        if not awaits_look and wants_canary(evidence, policy=self._policy, now=now):
-            idle = [slot.id for slot in evidence.slots if not slot.busy]
-            attempt = evidence.canary_attempt + 1
-            self._see(CanarySent(instance=evidence.instance, attempt=attempt), now=now)
-            self._errands.send_canary(evidence.instance, attempt, idle[0] if idle else None)
+        is_well = self.state.phase in WELL
+        if not awaits_look and wants_canary(self.evidence, policy=self._policy, now=now, is_well=is_well):
+            self._send_canary(now)
+
+    def _is_look_due(self, message: Message) -> bool:
+        match message:
+            case Due():
+                return True
+            case EngineSeen():
+                # A new life is looked at once: what its counters said while it was well tells its silence later.
+                return not self.evidence.readable_ever
+            case TrafficSeen():
+                return not message.ok
+            case _:
+                return False
+
+    def _look(self, now: float) -> None:
+        evidence, policy = self.evidence, self._policy
+        self._errands.look(
+            evidence.instance,
+            engine=evidence.engine,
+            with_cpu=wants_cpu(evidence, policy=policy, now=now),
+            gently=looks_gently(evidence, policy=policy, now=now),
+        )
+
+    def _send_canary(self, now: float) -> None:
+        evidence = self.evidence
+        # Only llama.cpp can be asked for one of its slots.
+        slot = least_lost(evidence.slots) if evidence.kind is Kind.LLAMA_CPP else None
+        attempt = evidence.canary_attempt + 1
+        self._see(CanarySent(instance=evidence.instance, attempt=attempt), now=now)
+        self._errands.send_canary(evidence.instance, attempt, slot)
 
     def _is_inspection_due(self, message: Message, *, now: float) -> bool:
         if not isinstance(message, Due):
             return False
-        in_doubt = self.state.phase not in (Phase.UP, Phase.BUSY, Phase.ASLEEP)
+        in_doubt = self.state.phase not in WELL
         return in_doubt or self._inspected_at is None or now - self._inspected_at >= RECONCILE_S
 
 

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from supervisor.core.actions import Act
+from supervisor.core.baseline import Baseline
 from supervisor.core.events import Ended, Failed, Verb
 from supervisor.core.observations import CpuSeen, EngineSeen, Life, ProgressSeen, Reply, Slot
 from supervisor.core.policy import Policy
@@ -15,7 +17,7 @@ from supervisor.engines.none import NoEngine
 from supervisor.errands import Runner
 from supervisor.errors import EngineUnreachable
 from supervisor.history.store import Store
-from supervisor.probes.base import Answer, Counters
+from supervisor.probes.base import Answer, Counters, HostWork
 from supervisor.turn import Message
 
 RESTART = Act(verb=Verb.RESTART, grace_s=2.0, by_operator=False)
@@ -57,8 +59,14 @@ class SlowCounters:
     def __init__(self, counters: Counters, *, after_s: float) -> None:
         self.counters = counters
         self.after_s = after_s
+        self.gently: list[bool] = []
+        self.let_gone = 0
 
-    async def look(self, *, timeout_s: float) -> Counters:
+    def let_go(self) -> None:
+        self.let_gone += 1
+
+    async def look(self, *, timeout_s: float, gently: bool = False) -> Counters:
+        self.gently.append(gently)
         try:
             async with asyncio.timeout(timeout_s):
                 await asyncio.sleep(self.after_s)
@@ -72,6 +80,18 @@ class NoCanary:
         return Answer(reply=Reply.ANSWERED)
 
 
+class ScriptedHost:
+    """Says of every process what the test wrote down."""
+
+    def __init__(self) -> None:
+        self.says = HostWork()
+        self.asked: list[int] = []
+
+    async def work(self, pid: int) -> HostWork:
+        self.asked.append(pid)
+        return self.says
+
+
 class Bench:
     """A runner, what it posted, and the tasks it started."""
 
@@ -80,16 +100,20 @@ class Bench:
         self.tasks: list[asyncio.Task[None]] = []
         self.told: list[str] = []
         self.engine = engine
+        self.host = ScriptedHost()
+        self.late_s = 0.0
         self.runner = Runner(
             "general",
             engine_name="benchai-general",
             engine=engine,
             progress=counters,
             canary=NoCanary(),
+            host=self.host,
             store=store,
             policy=Policy(),
             spawn=self._spawn,
             told=self._tell,
+            late=lambda _: self.late_s,
         )
         self.runner.post = self.posted.append
 
@@ -182,11 +206,11 @@ async def test_what_the_cpu_did_is_told_before_counters_that_stand_still(bench: 
     slots = (Slot(id=0, busy=True, task=1, decoded=3, prefilled=9),)
     made = bench(ScriptedEngine(), SlowCounters(Counters(reply=Reply.ANSWERED, slots=slots), after_s=0.0))
 
-    made.runner.look("one", with_cpu=True)
+    made.runner.look("one", engine=None, with_cpu=True, gently=False)
     await made.settle()
     await asyncio.sleep(0.3)
     made.engine.spent_s = 0.2
-    made.runner.look("one", with_cpu=True)
+    made.runner.look("one", engine=None, with_cpu=True, gently=False)
     await made.settle()
 
     assert [type(message) for message in made.posted] == [ProgressSeen, CpuSeen, ProgressSeen]
@@ -195,7 +219,7 @@ async def test_what_the_cpu_did_is_told_before_counters_that_stand_still(bench: 
 async def test_a_silent_servers_cpu_is_measured_while_it_is_silent(bench: Callable[..., Bench]) -> None:
     made = bench(ScriptedEngine(), SlowCounters(Counters(reply=Reply.ANSWERED), after_s=60.0))
 
-    made.runner.look("one", with_cpu=False)
+    made.runner.look("one", engine=None, with_cpu=False, gently=False)
     await made.settle()
 
     cpu, counters = made.posted
@@ -217,3 +241,84 @@ async def test_an_errand_that_fails_in_a_way_nobody_foresaw_comes_back_all_the_s
 
     assert isinstance(made.posted[0], Failed)
     assert made.posted[0].reason == "OurFault"
+
+
+async def sampled(made: Bench, engine: EngineSeen | None, *, spent_s: float) -> CpuSeen:
+    """Look twice, and return what was told of the time between."""
+    made.runner.look("one", engine=engine, with_cpu=True, gently=False)
+    await made.settle()
+    await asyncio.sleep(0.3)
+    made.engine.spent_s += spent_s
+    made.runner.look("one", engine=engine, with_cpu=True, gently=False)
+    await made.settle()
+    return next(message for message in made.posted if isinstance(message, CpuSeen))
+
+
+RUNNING = EngineSeen(life=Life.RUNNING, instance="one", pid=42)
+
+
+async def test_the_host_is_asked_what_a_target_does_that_burns_little_cpu(bench: Callable[..., Bench]) -> None:
+    made = bench(ScriptedEngine())
+    made.host.says = HostWork(gpu_share=0.8, waits_for_disk=True)
+
+    seen = await sampled(made, RUNNING, spent_s=0.0)
+
+    assert (made.host.asked, seen.gpu_share, seen.waits_for_disk) == ([42], 0.8, True)
+
+
+async def test_the_host_is_not_asked_about_one_that_burns_a_lot(bench: Callable[..., Bench]) -> None:
+    made = bench(ScriptedEngine())
+
+    seen = await sampled(made, RUNNING, spent_s=30.0)
+
+    assert (made.host.asked, seen.gpu_share) == ([], None)
+
+
+async def test_a_gpu_that_was_given_and_cannot_be_seen_is_unknown_and_not_idle(bench: Callable[..., Bench]) -> None:
+    made = bench(ScriptedEngine())
+
+    seen = await sampled(made, replace(RUNNING, uses_gpu=True), spent_s=0.0)
+
+    assert seen.gpu_is_unknown
+
+
+async def test_silence_while_we_stood_still_ourselves_is_ours(bench: Callable[..., Bench]) -> None:
+    made = bench(ScriptedEngine(), SlowCounters(Counters(reply=Reply.ANSWERED), after_s=60.0))
+    made.late_s = 0.8
+
+    made.runner.look("one", engine=None, with_cpu=False, gently=False)
+    await made.settle()
+
+    seen = next(message for message in made.posted if isinstance(message, ProgressSeen))
+    assert (seen.reply, seen.detail) == (Reply.NOT_RUN, "our own loop was late by 0.8s")
+
+
+async def test_an_answer_that_came_although_we_were_late_is_an_answer(bench: Callable[..., Bench]) -> None:
+    made = bench(ScriptedEngine(), SlowCounters(Counters(reply=Reply.ANSWERED), after_s=0.0))
+    made.late_s = 9.0
+
+    made.runner.look("one", engine=None, with_cpu=False, gently=True)
+    await made.settle()
+
+    (seen,) = made.posted
+    assert isinstance(seen, ProgressSeen)
+    assert (seen.reply, seen.gently) == (Reply.ANSWERED, True)
+
+
+async def test_a_question_that_is_held_open_is_let_go_with_the_life_it_was_about(bench: Callable[..., Bench]) -> None:
+    counters = SlowCounters(Counters(reply=Reply.ANSWERED), after_s=0.0)
+    made = bench(ScriptedEngine(), counters)
+
+    made.runner.forget()
+
+    assert counters.let_gone == 1
+
+
+async def test_what_was_learned_is_written_down(bench: Callable[..., Bench]) -> None:
+    made = bench(ScriptedEngine())
+    learned = Baseline(first_tokens_s=(0.25, 0.5))
+
+    made.runner.remember(learned)
+    await made.settle()
+
+    assert await made.runner._store.baseline("general") == learned

@@ -3,13 +3,16 @@
 from supervisor.core.actions import Act, Action, Announce, Record
 from supervisor.core.events import Verb
 from supervisor.core.evidence import Evidence
-from supervisor.core.observations import Life, Reply
+from supervisor.core.observations import Kind, Life, Reply, Slot
 from supervisor.core.policy import Policy
 from supervisor.core.state import Phase, State, transition
-from supervisor.core.verdict import Verdict, quiet
+from supervisor.core.verdict import CUT_OFF_BY_PROBES, STALE_GAUGES, Verdict, is_left_to_work, quiet
 
 # What a canary meets before its server is up; once the counters can be read, the next one need not wait.
 NOT_YET_THERE = (Reply.REFUSED, Reply.RESET, Reply.LOADING)
+# Their cache is one for all requests, and pages of it; a few tokens more push nobody's out.
+SHARE_THEIR_CACHE = frozenset({Kind.VLLM, Kind.SGLANG, Kind.TGI})
+OVERSTAYED_TICKS = 2  # a server may need a moment to put its model away
 
 
 def decide(before: State, after: State, *, policy: Policy) -> tuple[Action, ...]:
@@ -33,24 +36,71 @@ def _restart(state: State, *, policy: Policy) -> Act:
     return Act(verb=state.asked or Verb.RESTART, grace_s=grace_s, by_operator=state.asked is not None)
 
 
-def wants_canary(evidence: Evidence, *, policy: Policy, now: float) -> bool:
+def wants_canary(evidence: Evidence, *, policy: Policy, now: float, is_well: bool = True) -> bool:
     """Whether a canary should be sent now.
 
-    At most one is on its way, none wakes a sleeping server, and none is sent to one whose slots are all at work and
-    moving: it would only queue behind its users. Otherwise one goes out for a first proof, on every doubt, and when
-    proof has grown old.
+    At most one is on its way, none wakes a sleeping server or keeps one up that is meant to sleep, and none is sent to
+    one whose slots are all at work: it would only queue behind its users. Otherwise one goes out for a first proof, on
+    every doubt that it could settle, while the target has yet to be well again, and when proof has grown old and no
+    user is likely to come back.
     """
     if evidence.canary_since is not None or evidence.is_asleep or not can_be_asked(evidence):
         return False
-    if evidence.is_saturated and evidence.is_moving:
+    if _would_hurt(evidence, policy=policy, now=now) or not _may_ask_again(evidence, policy=policy, now=now):
         return False
-    if not _may_ask_again(evidence, policy=policy, now=now):
-        return False
-    doubtful = evidence.last_reply not in (None, Reply.ANSWERED) or quiet(evidence, policy=policy, now=now) is not None
-    if not evidence.has_proven_itself or doubtful:
-        return True
     proof_at = evidence.last_proof_at
-    return proof_at is None or now - proof_at >= policy.canary_every_s
+    if proof_at is None or not is_well or _can_settle_a_doubt(evidence, policy=policy, now=now):
+        return True
+    if evidence.sleeps_after_s is not None or _is_spared(evidence, policy=policy, now=now):
+        return False
+    return now - proof_at >= policy.canary_every_s
+
+
+def is_in_doubt(evidence: Evidence, *, policy: Policy, now: float) -> bool:
+    """Whether anything speaks against it, or we have just been blind."""
+    return _has_disappointed(evidence) or quiet(evidence, policy=policy, now=now) is not None
+
+
+def _has_disappointed(evidence: Evidence) -> bool:
+    answers_badly = evidence.last_reply not in (None, Reply.ANSWERED)
+    return answers_badly or evidence.has_failed_users or bool(evidence.blind_detail)
+
+
+def _can_settle_a_doubt(evidence: Evidence, *, policy: Policy, now: float) -> bool:
+    """Whether there is a doubt, and not merely a long prompt being read: a canary would wait until its end."""
+    spell = quiet(evidence, policy=policy, now=now)
+    if spell is None:
+        return _has_disappointed(evidence) or _may_be_stale(evidence)
+    return not evidence.cpu_burned or now - spell.since >= policy.stall_after_s
+
+
+def _is_spared(evidence: Evidence, *, policy: Policy, now: float) -> bool:
+    """Whether a user may come back to what the server keeps of the last request, which any canary would push out.
+
+    Where users' requests prove nothing by themselves, that is no reason for ever.
+    """
+    if evidence.kind in SHARE_THEIR_CACHE or evidence.served_at is None:
+        return False
+    return now - min(evidence.served_at, evidence.last_proof_at or 0.0) < policy.spare_s
+
+
+def _would_hurt(evidence: Evidence, *, policy: Policy, now: float) -> bool:
+    """Whether a canary would take something from a user."""
+    if evidence.kind in CUT_OFF_BY_PROBES:
+        knows_idle = evidence.cpu_idle_since is not None and now - evidence.cpu_idle_since >= policy.tick_s
+        is_stuck = evidence.burning_since is not None and not is_left_to_work(evidence, policy=policy, now=now)
+        return not knows_idle and not is_stuck
+    if not evidence.is_saturated or evidence.silent_since is not None:
+        return False
+    if evidence.standing_since is not None:
+        return not _may_be_stale(evidence)
+    # Requests that come and go without a token of an answer keep the slots at work too.
+    return now - (evidence.last_proof_at or evidence.seen_at) < policy.canary_every_s
+
+
+def _may_be_stale(evidence: Evidence) -> bool:
+    """Whether counters that stand may only be left over; a canary brings them up to date."""
+    return evidence.kind in STALE_GAUGES and evidence.standing_since is not None
 
 
 def _may_ask_again(evidence: Evidence, *, policy: Policy, now: float) -> bool:
@@ -66,9 +116,31 @@ def wants_cpu(evidence: Evidence, *, policy: Policy, now: float) -> bool:
     """Whether a look should ask the engine for CPU time too: while work is under way, or once something is overdue.
 
     A slot at work may stand still for minutes in a long prefill; what its CPU did meanwhile must be known by then, or
-    every long prompt would be suspected first.
+    every long prompt would be suspected first. Where nothing else may be asked, the CPU tells of work.
     """
-    return evidence.is_working or quiet(evidence, policy=policy, now=now) is not None
+    is_only_witness = evidence.kind in CUT_OFF_BY_PROBES or evidence.sleeps_after_s is not None
+    if evidence.is_working or (is_only_witness and not evidence.is_asleep):
+        return True
+    return quiet(evidence, policy=policy, now=now) is not None
+
+
+def looks_gently(evidence: Evidence, *, policy: Policy, now: float) -> bool:
+    """Whether a look must not keep the server from falling asleep: it is meant to, and nothing is known to be wrong.
+
+    One that is at work is not kept up by being looked at. One that has been up and idle for longer than it should is
+    looked at once: it may be hung, and if it is not, it has only been given as long again.
+    """
+    sleeps_after_s = evidence.sleeps_after_s
+    if sleeps_after_s is None:
+        return False
+    if evidence.is_asleep:
+        return True
+    if evidence.is_working or evidence.cpu_burned or evidence.canary_since is not None:
+        return False
+    if is_in_doubt(evidence, policy=policy, now=now):
+        return False
+    awake_since = max(evidence.seen_at, evidence.closely_at or 0.0, evidence.last_proof_at or 0.0)
+    return now - awake_since < sleeps_after_s + OVERSTAYED_TICKS * policy.tick_s
 
 
 def look_every_s(phase: Phase, *, policy: Policy) -> float:
@@ -87,3 +159,12 @@ def can_be_asked(evidence: Evidence) -> bool:
     if evidence.engine is not None and evidence.engine.life is not Life.RUNNING:
         return False
     return evidence.instance is not None or evidence.old_instance is None
+
+
+def least_lost(slots: tuple[Slot, ...]) -> int | None:
+    """Return the idle slot that a canary costs least: it keeps the fewest tokens; None where none is idle.
+
+    What a gentle look shows as a slot is none.
+    """
+    idle = [slot for slot in slots if not slot.busy and slot.id >= 0]
+    return min(idle, key=lambda slot: (slot.cached or 0, slot.id)).id if idle else None

@@ -1,29 +1,14 @@
-"""Fold observations into what we know about a target's present life.
+"""What is known about a target's present life: facts and times, as `fold.py` left them.
 
-Pure bookkeeping: it remembers what was seen and when, and interprets nothing; `verdict.py` does that.
-Every time is monotonic seconds, given as an argument.
+Pure. Every time is monotonic seconds.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from supervisor.core.observations import (
-    CanaryEnded,
-    CanarySent,
-    CpuSeen,
-    EngineSeen,
-    EngineSilent,
-    Life,
-    Observation,
-    ProgressSeen,
-    Reply,
-    Slot,
-)
+from supervisor.core.observations import EngineSeen, Kind, Reply, Slot
 
-GOOD = frozenset({Reply.ANSWERED})
-# The server spoke, so it lives; whether it can infer is another question.
-UNREACHED = frozenset({Reply.REFUSED, Reply.RESET})
-BLIND = "for a reason we do not know"
-BAD = frozenset({Reply.FAILED, Reply.INVALID})
+JUST_BEGUN_S = 5.0
+SLEEPS_AFTER_S = 300.0  # where nobody told after how long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +31,28 @@ class Evidence:
     silent_since: float | None = None  # counters that should be readable are not
     standing_since: float | None = None  # work is under way and counters do not move
 
-    cpu_idle_since: float | None = None  # every sample since then showed nothing
+    kind: Kind | None = None  # which server software it is; None: it has not told us yet
+    queued: int | None = None  # requests that wait for a slot, where the server counts them
+    has_slept: bool = False  # it, or an earlier life of it, has put its model away
+    closely_at: float | None = None  # the last look that may have kept it from falling asleep
+    idle_since: float | None = None  # every readable look since then showed no slot at work
+    looked_at: float | None = None  # the last readable look
+    served_at: float | None = None  # the last sign of a user's request, that left something worth keeping in a cache
+    leaked_since: float | None = None  # a slot has stood at work since then while others answered
+
+    cpu_idle_since: float | None = None  # every sample since then showed nothing: no CPU, no GPU, no disk
     cpu_burned: bool | None = None  # what the last sample showed; None: not asked since the last progress
+    burning_since: float | None = None  # every sample since then showed work, whatever else was seen
+    burned_s: float = 0.0  # CPU (or GPU) seconds in the present spell without progress ...
+    measured_s: float = 0.0  # ... over so many seconds of it
+    gpu_share: float | None = None  # of the last sample; None: on no GPU that we can see
+    gpu_is_unknown: bool = False  # ... it is on one, and nobody can tell what it does there
+    waits_for_disk: bool = False  # at the last sample
+
+    traffic_ok_at: float | None = None  # a router reports a real answer that ended then
+    traffic_failed_at: float | None = None  # ... or a failure
+    traffic_failures: int = 0  # reported since the last proof of life
+    traffic_detail: str = ""
 
     canary_since: float | None = None  # one is on its way
     canary_attempt: int = 0
@@ -60,6 +65,9 @@ class Evidence:
     refusals: int = 0  # in a row, by any probe
     refused_since: float | None = None  # the first of them
     failures: int = 0  # bad answers in a row
+    answers: int = 0  # good answers in a row
+    is_alone: bool = True  # the canary on its way was sent while no slot was at work
+    lately_s: tuple[float, ...] = ()  # first tokens of the last few canaries that were sent so
 
     is_asleep: bool = False  # it said so at the last look
     blind_detail: str = ""  # we ourselves could not look; empty: we can
@@ -71,8 +79,31 @@ class Evidence:
 
     @property
     def is_saturated(self) -> bool:
-        """Whether every slot had a request at the last readable look."""
+        """Whether a request more would have had to wait at the last readable look."""
+        if self.queued is not None:
+            return self.queued > 0
         return bool(self.slots) and all(slot.busy for slot in self.slots)
+
+    @property
+    def quiet_since(self) -> float | None:
+        """When the counters stood still or fell silent, whichever came first; None while they are as they should be."""
+        return min((at for at in (self.silent_since, self.standing_since) if at is not None), default=None)
+
+    @property
+    def was_seen_starting(self) -> bool:
+        """Whether this instance had only just begun when we first saw it."""
+        return self.seen_at - self.started_at < JUST_BEGUN_S
+
+    @property
+    def may_be_reading(self) -> bool:
+        """Whether it may be in the midst of a long prompt: a slot shows it, or nothing shows what slots do."""
+        return self.silent_since is not None or not self.slots or any(slot.is_reading for slot in self.slots)
+
+    @property
+    def sleeps_after_s(self) -> float | None:
+        """Idle for so long, it is meant to put its model away; None: it is not."""
+        told = None if self.engine is None else self.engine.sleep_idle_s
+        return SLEEPS_AFTER_S if told is None and self.has_slept else told
 
     @property
     def waiting_since(self) -> float | None:
@@ -86,172 +117,16 @@ class Evidence:
 
     @property
     def has_proven_itself(self) -> bool:
-        """Whether this instance has ever answered or been seen at work: its startup is over."""
-        return self.answered_at is not None or self.worked_at is not None
+        """Whether this instance has ever answered anybody or been seen at work: its startup is over."""
+        return self.last_proof_at is not None
 
     @property
     def last_proof_at(self) -> float | None:
         """When inference was last proven, by an answer or by slots that moved; idle slots prove nothing."""
-        proofs = [at for at in (self.answered_at, self.worked_at) if at is not None]
+        proofs = [at for at in (self.answered_at, self.worked_at, self.traffic_ok_at) if at is not None]
         return max(proofs, default=None)
 
-
-def new_life(evidence: Evidence, *, instance: str | None, started_at: float, now: float) -> Evidence:
-    """Forget everything about the last instance; attempts go on counting so that late answers are told apart."""
-    return Evidence(
-        seen_at=now,
-        instance=instance,
-        started_at=started_at,
-        engine=evidence.engine,
-        canary_attempt=evidence.canary_attempt,
-        old_instance=evidence.old_instance,
-    )
-
-
-def end_life(evidence: Evidence, *, now: float) -> Evidence:
-    """Mark the present instance as ended by us: until another is seen, nothing is judged."""
-    old = evidence.instance if evidence.instance is not None else evidence.old_instance
-    return replace(new_life(evidence, instance=None, started_at=now, now=now), engine=None, old_instance=old)
-
-
-def take(evidence: Evidence, seen: Observation, *, now: float, cpu_idle_share: float) -> Evidence:
-    """Return what is known after `seen`; an observation of another instance changes nothing."""
-    match seen:
-        case EngineSeen():
-            return _take_engine(evidence, seen, now=now)
-        case EngineSilent():
-            return replace(evidence, engine_detail=seen.detail)
-        case ProgressSeen() | CpuSeen() | CanarySent() | CanaryEnded() if seen.instance != evidence.instance:
-            return evidence
-        case ProgressSeen():
-            return _take_progress(evidence, seen, now=now)
-        case CpuSeen():
-            return _take_cpu(evidence, seen, now=now, cpu_idle_share=cpu_idle_share)
-        case CanarySent():
-            return _take_sending(evidence, seen, now=now)
-        case CanaryEnded():
-            return _take_canary(evidence, seen, now=now)
-
-
-def forgive(evidence: Evidence, *, now: float) -> Evidence:
-    """Start every measure of silence anew: we ourselves stood still, so the gap says nothing about the target."""
-    return replace(
-        evidence,
-        seen_at=now,
-        silent_since=now if evidence.silent_since is not None else None,
-        standing_since=now if evidence.standing_since is not None else None,
-        canary_since=now if evidence.canary_since is not None else None,
-        unanswered_since=now if evidence.unanswered_since is not None else None,
-        loading_since=now if evidence.loading_since is not None else None,
-        cpu_idle_since=None,
-        cpu_burned=None,
-        refusals=0,
-        refused_since=None,
-    )
-
-
-def _take_engine(evidence: Evidence, seen: EngineSeen, *, now: float) -> Evidence:
-    known = replace(evidence, engine=seen, engine_detail="")
-    if evidence.engine is not None and evidence.engine.life is Life.PAUSED and seen.life is Life.RUNNING:
-        known = forgive(known, now=now)  # what it could not do while it was paused is not held against it
-    if seen.life is not Life.RUNNING or seen.instance in (known.instance, known.old_instance):
-        return known
-    return new_life(known, instance=seen.instance, started_at=now - (seen.age_s or 0.0), now=now)
-
-
-def _take_progress(evidence: Evidence, seen: ProgressSeen, *, now: float) -> Evidence:
-    if seen.reply is Reply.NOT_RUN:
-        return replace(evidence, blind_detail=seen.detail or BLIND)
-    before = replace(
-        evidence,
-        blind_detail="",
-        is_asleep=seen.reply is Reply.ASLEEP,
-        loading_since=_loading_since(evidence, seen.reply, now=now),
-    )
-    if seen.reply is Reply.ANSWERED:
-        return _take_slots(before, seen.slots, now=now)
-    before = _count_refusal(before, seen.reply, now=now)
-    if seen.reply in (Reply.SILENT, Reply.RESET, Reply.REFUSED):
-        since = now - seen.took_s if evidence.silent_since is None else evidence.silent_since
-        return replace(before, silent_since=since, standing_since=None)
-    # Asleep, loading, no such endpoint, no leave to ask, not slots at all: it spoke, and told nothing of progress.
-    return replace(before, silent_since=None, standing_since=None, slots=())
-
-
-def _count_refusal(evidence: Evidence, reply: Reply, *, now: float) -> Evidence:
-    if reply not in UNREACHED:
-        return replace(evidence, refusals=0, refused_since=None)
-    since = now if evidence.refused_since is None else evidence.refused_since
-    return replace(evidence, refusals=evidence.refusals + 1, refused_since=since)
-
-
-def _take_slots(evidence: Evidence, slots: tuple[Slot, ...], *, now: float) -> Evidence:
-    leaked = evidence.leaked.intersection(slots)
-    alive = [slot for slot in slots if slot not in leaked]
-    at_work = any(slot.busy for slot in alive)
-    unchanged = alive == [slot for slot in evidence.slots if slot not in leaked]
-    stands = at_work and unchanged
-    moved = at_work and bool(evidence.slots) and not unchanged
-    evidence = replace(
-        evidence,
-        slots=slots,
-        leaked=leaked,
-        refusals=0,
-        refused_since=None,
-        silent_since=None,
-        readable_ever=True,
-        worked_at=now if moved else evidence.worked_at,
-        unanswered_since=None if moved else evidence.unanswered_since,
-        standing_since=(evidence.standing_since or evidence.changed_at or now) if stands else None,
-        changed_at=evidence.changed_at if stands else now,
-    )
-    # Idle slots end a spell of silence, unless a canary is out there that none of them has taken up.
-    return _still_cpu(evidence) if moved or (not at_work and evidence.canary_since is None) else evidence
-
-
-def _take_cpu(evidence: Evidence, seen: CpuSeen, *, now: float, cpu_idle_share: float) -> Evidence:
-    if seen.burned_s / seen.over_s >= cpu_idle_share:
-        return replace(evidence, cpu_burned=True, cpu_idle_since=None)
-    since = now - seen.over_s if evidence.cpu_idle_since is None else evidence.cpu_idle_since
-    return replace(evidence, cpu_burned=False, cpu_idle_since=since)
-
-
-def _take_sending(evidence: Evidence, seen: CanarySent, *, now: float) -> Evidence:
-    sent = replace(evidence, canary_since=now, canary_attempt=seen.attempt)
-    in_a_spell = evidence.silent_since is not None or evidence.standing_since is not None
-    return sent if in_a_spell else _still_cpu(sent)
-
-
-def _take_canary(evidence: Evidence, seen: CanaryEnded, *, now: float) -> Evidence:
-    if seen.attempt != evidence.canary_attempt:
-        return evidence
-    if seen.reply is Reply.NOT_RUN:
-        return replace(evidence, canary_since=None, canary_ended_at=now, blind_detail=seen.detail or BLIND)
-    ended = replace(
-        evidence,
-        canary_since=None,
-        canary_ended_at=now,
-        last_reply=seen.reply,
-        last_detail=seen.detail,
-        blind_detail="",
-        loading_since=_loading_since(evidence, seen.reply, now=now),
-        failures=evidence.failures + 1 if seen.reply in BAD else 0,
-        unanswered_since=evidence.waiting_since if seen.reply is Reply.SILENT else None,
-    )
-    ended = _count_refusal(ended, seen.reply, now=now)
-    if seen.reply not in GOOD:
-        return ended
-    stood = {slot for slot in evidence.slots if slot.busy} if evidence.standing_since is not None else set()
-    proven = replace(ended, answered_at=now, first_token_s=seen.first_token_s, leaked=evidence.leaked | stood)
-    return _still_cpu(replace(proven, silent_since=None, standing_since=None, changed_at=now))
-
-
-def _loading_since(evidence: Evidence, reply: Reply, *, now: float) -> float | None:
-    if reply is not Reply.LOADING:
-        return None
-    return now if evidence.loading_since is None else evidence.loading_since
-
-
-def _still_cpu(evidence: Evidence) -> Evidence:
-    """Drop what CPU samples said: they count only within one spell without progress."""
-    return replace(evidence, cpu_idle_since=None, cpu_burned=None)
+    @property
+    def has_failed_users(self) -> bool:
+        """Whether a router has reported a failure since inference was last proven."""
+        return self.traffic_failures > 0

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from supervisor.core.baseline import Baseline
 from supervisor.core.evidence import Evidence
 from supervisor.core.policy import Policy
 from supervisor.core.state import Phase, State
-from supervisor.core.verdict import Verdict
+from supervisor.core.verdict import NOTHING_LEARNED, Verdict
 
 
 class Word(StrEnum):
@@ -32,6 +33,7 @@ WORDS = {
     Phase.STARTING: Word.STARTING,
     Phase.UP: Word.RUNNING,
     Phase.BUSY: Word.RUNNING,
+    Phase.DEGRADED: Word.RUNNING,
     Phase.ASLEEP: Word.RUNNING,
     Phase.SUSPECT: Word.RUNNING,
     Phase.RESTARTING: Word.STARTING,
@@ -69,6 +71,7 @@ class Snapshot:
     evidence: Evidence
     policy: Policy
     as_of: float
+    baseline: Baseline = NOTHING_LEARNED
 
 
 def iso(wall: datetime) -> str:

@@ -3,7 +3,7 @@
 Every observation is tagged with the instance it is about; one of an earlier life says nothing about this one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -34,6 +34,18 @@ class Reply(StrEnum):
     NOT_RUN = "not_run"  # our fault, not the target's: no file handles, no socket
 
 
+class Kind(StrEnum):
+    """Which server software it is, by its fingerprint or because the settings say so."""
+
+    LLAMA_CPP = "llama.cpp"
+    LLAMA_CPP_PYTHON = "llama-cpp-python"
+    VLLM = "vllm"
+    SGLANG = "sglang"
+    TGI = "tgi"
+    OLLAMA = "ollama"
+    OTHER = "other"  # OpenAI-style, and nothing more is known
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSeen:
     """The engine's own account of a target.
@@ -51,6 +63,8 @@ class EngineSeen:
     exit_code: int | None = None
     oom_killed: bool = False
     stopped_by_operator: bool = False
+    uses_gpu: bool = False  # it was given a GPU, whether or not we can see what it does there
+    sleep_idle_s: float | None = None  # its arguments tell it to put its model away when idle for so long
     detail: str = ""  # the engine's own words, e.g. why the last start failed
 
 
@@ -63,13 +77,23 @@ class EngineSilent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """One inference slot's counters; `task` is None before the slot's first request."""
+    """One inference slot's counters; `task` is None before the slot's first request.
+
+    A server that batches without slots of its own is shown as one slot, busy while it has any request.
+    """
 
     id: int
     busy: bool
     task: int | None
     decoded: int
     prefilled: int
+    drafted: int = 0  # tokens a draft model proposed, where the server counts them
+    cached: int | None = field(default=None, compare=False)  # idle: tokens it keeps of the last one; None: not told
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether it has a request and not one token of the answer yet: its prompt may be long."""
+        return self.busy and self.decoded == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,16 +107,38 @@ class ProgressSeen:
     reply: Reply
     took_s: float = 0.0
     slots: tuple[Slot, ...] = ()
+    kind: Kind | None = None  # None: it has not told us
+    queued: int | None = None  # requests that wait for a slot, where the server counts them
+    sleeps: bool = False  # it puts its model away when idle, so being asked too often would keep it up
+    gently: bool = False  # only what lets it fall asleep was asked
     detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuSeen:
-    """CPU time the target burned, in seconds of one core, over the last `over_s` seconds."""
+    """What the target's processes did over the last `over_s` seconds; `burned_s` is in seconds of one core."""
 
     instance: str | None
     burned_s: float
     over_s: float
+    gpu_share: float | None = None  # of one GPU's time, 0 to 1; None: it is on no GPU that we can see
+    gpu_is_unknown: bool = False  # it is on a GPU, and nobody can tell what it does there
+    waits_for_disk: bool = False  # a thread of it sleeps in the kernel where no signal reaches: a disk, a network share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficSeen:
+    """What a router reports of one real request that ended `age_s` seconds ago.
+
+    `instance` is the life that it went to, None where the router does not know. A failure is a reason to look closer
+    and no more: it may be the request's fault, or the router's.
+    """
+
+    instance: str | None
+    ok: bool
+    age_s: float = 0.0
+    first_token_s: float | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,4 +160,4 @@ class CanaryEnded:
     detail: str = ""
 
 
-Observation = EngineSeen | EngineSilent | ProgressSeen | CpuSeen | CanarySent | CanaryEnded
+Observation = EngineSeen | EngineSilent | ProgressSeen | CpuSeen | TrafficSeen | CanarySent | CanaryEnded

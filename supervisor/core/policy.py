@@ -15,15 +15,26 @@ class Policy:
     starting_tick_s: float = 0.5  # ... and this often while it starts: every look earlier is an outage shorter
     look_timeout_s: float = 1.0  # counters that take longer are silent for this look
     canary_every_s: float = 15.0  # without other proof of life
+    spare_s: float = 600.0  # after a user's request: a canary would cost the next one what the server has in its cache
     canary_retry_s: float = 2.0  # after a bad answer, or while suspicious
-    canary_deadline_s: float = 20.0  # older, it is overdue
+    canary_deadline_s: float = 20.0  # older, it is overdue; longer where four times the usual is longer ...
+    canary_deadline_max_s: float = 120.0  # ... up to here
     canary_limit_s: float = 600.0  # older, its connection is let go and it counts as never answered
     hung_after_s: float = 10.0  # strong evidence: no progress and no CPU for so long
     stall_after_s: float = 120.0  # weak evidence: no progress, but CPU burns or is unknown
-    confirm_s: float = 60.0  # ... and a last look this long before a restart on weak evidence
+    prefill_limit_s: float = 600.0  # ... while it may be reading a prompt: one batch may take so long
+    stall_limit_s: float = 1800.0  # ... and never longer, however slow it is known to be or little CPU it got
+    confirm_s: float = 60.0  # and so long more before a restart on weak evidence
     cpu_idle_share: float = 0.005  # of one core; less is idle
+    cpu_full_share: float = 0.5  # of one core; with less, what takes long may be starved: patience grows in proportion
+    gpu_idle_share: float = 0.02  # of one GPU; less is idle
     failure_threshold: int = 3  # bad answers in a row
     refusal_threshold: int = 2  # refused connections in a row
+    degraded_factor: float = 8.0  # first tokens so many times as late as usual ...
+    degraded_floor_s: float = 2.0  # ... and not earlier than this
+    flap_limit: int = 3  # times in trouble ...
+    flap_window_s: float = 600.0  # ... in so long is flapping:
+    flap_answers: int = 2  # good answers in a row before it counts as well again
     startup_limit_s: float = 300.0  # from the instance's start to its first good answer
     hung_grace_s: float = 2.0  # a hung server will not go by itself
     stop_grace_s: float = 30.0  # the rest may
@@ -93,9 +104,14 @@ def complaints(policy: Policy) -> list[tuple[str, str]]:
             f"must not exceed backoff_max_s ({policy.backoff_max_s:g})",
         ),
         (
-            policy.cpu_idle_share >= 1,
+            policy.cpu_idle_share >= policy.cpu_full_share,
             "cpu_idle_share",
-            "must be below 1: it is a share of one core, e.g. 0.005",
+            f"must be below cpu_full_share ({policy.cpu_full_share:g}): both are shares of one core",
+        ),
+        (
+            policy.gpu_idle_share >= 1,
+            "gpu_idle_share",
+            "must be below 1: it is a share of one GPU, e.g. 0.02",
         ),
     ]
     return [(key, cure) for broken, key, cure in rules if broken]

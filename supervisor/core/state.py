@@ -19,6 +19,7 @@ class Phase(StrEnum):
     STARTING = "starting"
     UP = "up"
     BUSY = "busy"
+    DEGRADED = "degraded"
     ASLEEP = "asleep"
     SUSPECT = "suspect"
     RESTARTING = "restarting"  # we asked the engine, and it has not answered yet
@@ -43,7 +44,8 @@ class Phase(StrEnum):
         return self in (Phase.RESTARTING, Phase.STOPPING)
 
 
-WEIGHTS = {Phase.UP: 1.0, Phase.ASLEEP: 0.7, Phase.UNKNOWN: 0.5, Phase.BUSY: 0.3}
+WEIGHTS = {Phase.UP: 1.0, Phase.ASLEEP: 0.7, Phase.UNKNOWN: 0.5, Phase.DEGRADED: 0.5, Phase.BUSY: 0.3}
+WELL = frozenset({Phase.UP, Phase.BUSY, Phase.DEGRADED, Phase.ASLEEP})
 
 _V, _P = Verdict, Phase
 # Where every verdict leads unless the row below says otherwise. `unknown` leads nowhere: our failure is not theirs.
@@ -51,6 +53,7 @@ _USUAL = {
     _V.READY: _P.UP,
     _V.BUSY: _P.BUSY,
     _V.WARMING: _P.STARTING,
+    _V.DEGRADED: _P.DEGRADED,
     _V.ASLEEP: _P.ASLEEP,
     _V.SUSPECT: _P.SUSPECT,
     _V.HUNG: _P.BACKOFF,
@@ -71,6 +74,7 @@ TABLE: dict[Phase, dict[Verdict, Phase]] = {
     for phase in Phase
 }
 TROUBLED = frozenset({Verdict.HUNG, Verdict.FAILING, Verdict.DOWN})
+TROUBLES_KEPT = 20
 STOP_ECHO_S = 120.0  # a stop that the engine could not confirm may come about so much later
 STOPPED_BY_HAND = Judgement(verdict=Verdict.STOPPED, reason="Stopped", message="stopped by the operator")
 FIRST = Judgement(verdict=Verdict.UNKNOWN, reason="NotYetKnown", message="not looked at yet")
@@ -91,6 +95,7 @@ class State:
     is_exhausted: bool = False  # the budget is spent; only the slow retry is left, until it was ready for long
     retry_at: float | None = None
     well_since: float | None = None  # up, busy or asleep since
+    troubles: tuple[float, ...] = ()  # when it last fell from being well; more than a few in a short time is flapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,11 +137,26 @@ def _judged(state: State, judgement: Judgement, *, policy: Policy, now: float, c
         if now - state.stop_failed_at < STOP_ECHO_S:
             return _enter(replace(state, judgement=STOPPED_BY_HAND, stop_failed_at=None), Phase.STOPPED, now=now)
         state = replace(state, stop_failed_at=None)
-    after = _enter(replace(state, judgement=judgement), TABLE[state.phase][judgement.verdict], now=now)
+    phase = TABLE[state.phase][judgement.verdict]
+    if phase in WELL and _must_prove_itself_more(state, judgement, policy=policy, now=now):
+        phase = state.phase
+    after = _enter(replace(state, judgement=judgement), phase, now=now)
     after = _forgive(after, policy=policy, now=now)
     if judgement.verdict in TROUBLED and after.phase in (Phase.BACKOFF, Phase.FAILED) and after.retry_at is None:
         after = _plan_restart(after, policy=policy, now=now, chance=chance)
     return _restart_if_due(after, policy=policy, now=now)
+
+
+def is_flapping(state: State, *, policy: Policy, now: float) -> bool:
+    """Whether it has been in and out of trouble so often lately that one good answer proves little."""
+    recent = [at for at in state.troubles if now - at < policy.flap_window_s]
+    return len(recent) >= policy.flap_limit
+
+
+def _must_prove_itself_more(state: State, judgement: Judgement, *, policy: Policy, now: float) -> bool:
+    if state.phase not in (Phase.STARTING, Phase.SUSPECT, Phase.BACKOFF, Phase.FAILED):
+        return False
+    return judgement.answers < policy.flap_answers and is_flapping(state, policy=policy, now=now)
 
 
 def _plan_restart(state: State, *, policy: Policy, now: float, chance: float) -> State:
@@ -210,8 +230,11 @@ def _enter(state: State, phase: Phase, *, now: float) -> State:
     well_since = state.well_since
     if phase in (Phase.UP, Phase.BUSY, Phase.ASLEEP):
         well_since = now if well_since is None else well_since
-    elif phase is not Phase.SUSPECT:
+    elif phase not in (Phase.SUSPECT, Phase.DEGRADED):
         well_since = None
+    troubles = state.troubles
+    if state.phase in WELL and phase in (Phase.SUSPECT, Phase.BACKOFF):
+        troubles = (*troubles, now)[-TROUBLES_KEPT:]
     retry_at = state.retry_at if phase in (Phase.BACKOFF, Phase.FAILED) else None
     since = state.since if phase is state.phase else now
-    return replace(state, phase=phase, since=since, well_since=well_since, retry_at=retry_at)
+    return replace(state, phase=phase, since=since, well_since=well_since, troubles=troubles, retry_at=retry_at)

@@ -4,12 +4,20 @@ Pure: no clock, no I/O, no logging. Every fact arrives as an argument, and the t
 proves nothing, progress is proof of life, and our own failure is no evidence about anyone.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from supervisor.core.baseline import Baseline, slow_after_s
 from supervisor.core.evidence import Evidence
-from supervisor.core.observations import EngineSeen, Life, Reply
+from supervisor.core.observations import EngineSeen, Kind, Life, Reply
 from supervisor.core.policy import Policy
+from supervisor.core.statements import Statement, statements
+
+# Once every client has hung up, they may show requests at work until the next one comes (vllm#22545, #29928).
+STALE_GAUGES = frozenset({Kind.VLLM, Kind.SGLANG})
+# Asked for anything while it is at work, it cuts off whoever it was working for.
+CUT_OFF_BY_PROBES = frozenset({Kind.LLAMA_CPP_PYTHON})
 
 
 class Verdict(StrEnum):
@@ -18,6 +26,7 @@ class Verdict(StrEnum):
     READY = "ready"
     BUSY = "busy"
     WARMING = "warming"
+    DEGRADED = "degraded"  # it answers, but far later than it used to, or not with all of its slots
     ASLEEP = "asleep"
     SUSPECT = "suspect"
     HUNG = "hung"
@@ -33,13 +42,19 @@ class Judgement:
     """A verdict and why: `reason` is one CamelCase word for machines, `message` a phrase for people.
 
     Neither holds a duration, so that nothing published changes merely because time goes by; `since` (monotonic
-    seconds) is when what the message tells of began, where that matters.
+    seconds) is when what the message tells of began, where that matters. `answers` is how often in a row inference was
+    proven, and `statements` are what it all rests on: both change with every look, and make no new judgement.
     """
 
     verdict: Verdict
     reason: str
     message: str
     since: float | None = None
+    answers: int = field(default=0, compare=False)
+    statements: tuple[Statement, ...] = field(default=(), compare=False)
+
+
+NOTHING_LEARNED = Baseline()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +66,13 @@ class Quiet:
     message: str
 
 
-def judge(evidence: Evidence, *, policy: Policy, now: float) -> Judgement:
-    """Return the verdict on everything known about one target."""
+def judge(evidence: Evidence, *, policy: Policy, now: float, baseline: Baseline = NOTHING_LEARNED) -> Judgement:
+    """Return the verdict on everything known about one target; `policy` is fitted to its baseline already."""
+    judgement = _weigh_all(evidence, policy=policy, baseline=baseline, now=now)
+    return replace(judgement, answers=evidence.answers, statements=statements(evidence, now=now))
+
+
+def _weigh_all(evidence: Evidence, *, policy: Policy, baseline: Baseline, now: float) -> Judgement:
     certain = (
         _by_engine(evidence, policy=policy, now=now)
         or _by_ourselves(evidence)
@@ -66,27 +86,53 @@ def judge(evidence: Evidence, *, policy: Policy, now: float) -> Judgement:
     silence = None if starting else _by_silence(evidence, policy=policy, now=now)
     if silence and silence.verdict is not Verdict.BUSY:
         return silence
-    return _by_answers(evidence, policy=policy) or starting or silence or _by_proof(evidence, policy=policy, now=now)
+    return (
+        _by_answers(evidence, policy=policy)
+        or starting
+        or silence
+        or _by_slowness(evidence, policy=policy, baseline=baseline, now=now)
+        or _by_proof(evidence, policy=policy, now=now)
+    )
 
 
 def quiet(evidence: Evidence, *, policy: Policy, now: float) -> Quiet | None:
     """Return the present spell without proof of life, or None while things are as they should be.
 
-    Three signs, the oldest counts: counters are silent, counters stand while work is under way, or the canary is
-    overdue although no slot is at work.
+    Four signs, the oldest counts: counters are silent, counters stand while work is under way, idle slots have not
+    taken up the canary, or the canary is overdue although no slot is at work.
     """
     signs = []
     # Counters that were never there say nothing by their absence, once the server has proven that it answers.
-    counters_matter = evidence.readable_ever or evidence.answered_at is None
+    counters_matter = evidence.readable_ever or evidence.last_proof_at is None
     if evidence.silent_since is not None and counters_matter:
         signs.append(Quiet(since=evidence.silent_since, reason="CountersSilent", message="counters silent"))
-    if evidence.standing_since is not None:
-        signs.append(Quiet(since=evidence.standing_since, reason="CountersStanding", message="no progress"))
+    if (standing_since := _standing_since(evidence)) is not None:
+        signs.append(Quiet(since=standing_since, reason="CountersStanding", message="no progress"))
+    if swallowed := _swallowed(evidence, policy=policy):
+        signs.append(swallowed)
     if evidence.waiting_since is not None and not evidence.is_moving:
-        overdue_at = max(evidence.waiting_since, evidence.worked_at or 0.0) + policy.canary_deadline_s
+        overdue_at = max(evidence.waiting_since, evidence.last_proof_at or 0.0) + policy.canary_deadline_s
         if now >= overdue_at:
             signs.append(Quiet(since=overdue_at, reason="CanaryOverdue", message="canary unanswered"))
     return min(signs, key=lambda sign: sign.since, default=None)
+
+
+def _standing_since(evidence: Evidence) -> float | None:
+    """Return since when work stands still; where the counters may be stale, since when our own canary stands too."""
+    if evidence.standing_since is None or evidence.kind not in STALE_GAUGES:
+        return evidence.standing_since
+    return None if evidence.waiting_since is None else max(evidence.standing_since, evidence.waiting_since)
+
+
+def _swallowed(evidence: Evidence, *, policy: Policy) -> Quiet | None:
+    """Tell a canary that no idle slot has taken up: look after look saw them idle while it waited."""
+    real = bool(evidence.slots) and evidence.queued is None
+    if not real or evidence.canary_since is None or evidence.idle_since is None or evidence.looked_at is None:
+        return None
+    since = max(evidence.canary_since, evidence.idle_since)
+    if evidence.looked_at - since < policy.tick_s:
+        return None
+    return Quiet(since=since, reason="CanarySwallowed", message="idle slots do not take up the canary")
 
 
 def _by_engine(evidence: Evidence, *, policy: Policy, now: float) -> Judgement | None:
@@ -157,11 +203,9 @@ def _by_loading(evidence: Evidence, *, policy: Policy, now: float) -> Judgement 
     """Judge a server that says it loads: for the first time since its start, or again in the midst of its life."""
     if evidence.loading_since is None:
         return None
-    began_at = evidence.loading_since if evidence.has_proven_itself else evidence.started_at
-    limit_at = began_at + policy.startup_limit_s
-    # What we have only just met is never judged at first sight, however long it says it has been there.
-    watched_s = now - max(evidence.seen_at, evidence.loading_since)
-    if now < limit_at or watched_s < policy.hung_after_s or evidence.engine_detail:
+    # Counted from what we have seen ourselves: the engine's times are wall times, and a wall clock may be set.
+    began_at = evidence.loading_since if evidence.has_proven_itself else max(evidence.started_at, evidence.seen_at)
+    if now < began_at + policy.startup_limit_s or evidence.engine_detail:
         return Judgement(verdict=Verdict.WARMING, reason="Loading", message="loading its model")
     message = "still loading its model after its startup limit"
     return Judgement(verdict=Verdict.HUNG, reason="NeverReady", message=message, since=began_at)
@@ -196,31 +240,79 @@ def _weigh(evidence: Evidence, spell: Quiet, *, policy: Policy, now: float) -> t
     if evidence.cpu_idle_since is not None:
         idle_s = now - max(spell.since, evidence.cpu_idle_since)
         return (Verdict.HUNG if idle_s >= policy.hung_after_s else Verdict.SUSPECT), "cpu idle"
-    cpu = "cpu burning" if evidence.cpu_burned else "cpu unknown"
     quiet_s = now - spell.since
-    patience_s = policy.stall_after_s + policy.confirm_s
+    works = _what_works(evidence)
+    if quiet_s >= patience_s(evidence, policy=policy) + policy.confirm_s:
+        return Verdict.HUNG, works
+    if quiet_s < policy.stall_after_s and evidence.cpu_burned:
+        return Verdict.BUSY, works
+    return Verdict.SUSPECT, works
+
+
+def _what_works(evidence: Evidence) -> str:
+    if not evidence.cpu_burned:
+        return "cpu idle, gpu unknown" if evidence.gpu_is_unknown else "cpu unknown"
+    return "waiting for its disk" if evidence.waits_for_disk else "cpu burning"
+
+
+def patience_s(evidence: Evidence, *, policy: Policy) -> float:
+    """Return how long a spell without progress is borne while its CPU burns, or while nobody knows.
+
+    A batch of a long prompt may rightly take minutes. One that got little of a core is given longer in proportion,
+    since it needs so much work and not so much time.
+    """
+    patience = policy.stall_after_s
+    if evidence.may_be_reading:
+        patience = max(patience, policy.prefill_limit_s)
     if not evidence.readable_ever:
         # Without counters a queue of long answers looks the same from outside.
-        patience_s = max(patience_s, policy.canary_limit_s)
-    if quiet_s >= patience_s:
-        return Verdict.HUNG, cpu
-    if quiet_s < policy.stall_after_s and evidence.cpu_burned:
-        return Verdict.BUSY, cpu
-    return Verdict.SUSPECT, cpu
+        patience = max(patience, policy.canary_limit_s)
+    if evidence.cpu_burned:
+        share = evidence.burned_s / evidence.measured_s
+        starved_s = patience * policy.cpu_full_share / share if share else math.inf
+        patience = max(patience, min(starved_s, policy.stall_limit_s))
+    return patience
+
+
+def _by_slowness(evidence: Evidence, *, policy: Policy, baseline: Baseline, now: float) -> Judgement | None:
+    """Judge a server that works, and not as well as it should."""
+    if evidence.leaked_since is not None and now - evidence.leaked_since >= policy.hung_after_s:
+        stuck = ", ".join(str(slot.id) for slot in sorted(evidence.leaked, key=lambda slot: slot.id))
+        message = f"slot {stuck} of {len(evidence.slots)} is stuck, others answer"
+        return Judgement(verdict=Verdict.DEGRADED, reason="SlotStuck", message=message)
+    limit_s = slow_after_s(baseline, policy=policy)
+    lately_s = evidence.lately_s
+    if limit_s is None or len(lately_s) < policy.failure_threshold or min(lately_s) <= limit_s:
+        return None
+    message = f"{_first_token(lately_s[-1])}, usually after {_ms(baseline.usual_first_token_s or 0.0)}"
+    return Judgement(verdict=Verdict.DEGRADED, reason="Slow", message=message)
 
 
 def _by_proof(evidence: Evidence, *, policy: Policy, now: float) -> Judgement:
     if _is_at_work_for_others(evidence, policy=policy, now=now):
         return Judgement(verdict=Verdict.BUSY, reason="SlotsMoving", message="every slot at work")
+    if is_left_to_work(evidence, policy=policy, now=now):
+        return Judgement(verdict=Verdict.BUSY, reason="CpuBurning", message="at work, says its cpu")
     if evidence.last_reply is Reply.OVERLOADED:
         since = evidence.last_proof_at or evidence.seen_at
         verdict = Verdict.BUSY if now - since < policy.stall_after_s else Verdict.SUSPECT
         return Judgement(verdict=verdict, reason="Overloaded", message="says that it has too much to do", since=since)
     if evidence.answered_at is not None:
         return Judgement(verdict=Verdict.READY, reason="CanaryAnswered", message=_first_token(evidence.first_token_s))
+    if evidence.traffic_ok_at is not None:
+        return Judgement(verdict=Verdict.READY, reason="TrafficAnswered", message="answers its users")
     if evidence.worked_at is not None:
         return Judgement(verdict=Verdict.READY, reason="SlotsMoved", message="seen at work")
     return Judgement(verdict=Verdict.UNKNOWN, reason="NotYetKnown", message="no answer yet")
+
+
+def is_left_to_work(evidence: Evidence, *, policy: Policy, now: float) -> bool:
+    """Whether a server that our canary would cut off is at work for somebody, as far as its CPU tells.
+
+    That is believed for so long as anything is: a livelock burns CPU too.
+    """
+    since = evidence.burning_since
+    return evidence.kind in CUT_OFF_BY_PROBES and since is not None and now - since < policy.stall_limit_s
 
 
 def _is_at_work_for_others(evidence: Evidence, *, policy: Policy, now: float) -> bool:
@@ -233,13 +325,11 @@ def _is_at_work_for_others(evidence: Evidence, *, policy: Policy, now: float) ->
 
 
 def _first_token(first_token_s: float | None) -> str:
-    if first_token_s is None:
-        return "answered"
-    return (
-        f"first token after {first_token_s * 1000:.0f} ms"
-        if first_token_s < 1
-        else f"first token after {first_token_s:.1f} s"
-    )
+    return "answered" if first_token_s is None else f"first token after {_ms(first_token_s)}"
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 def _exit_reason(engine: EngineSeen) -> str:

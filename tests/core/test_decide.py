@@ -1,14 +1,16 @@
 """What follows from a step, and what is asked next."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from supervisor.core.decide import can_be_asked, look_every_s, wants_canary, wants_cpu
-from supervisor.core.observations import CanaryEnded, CanarySent, Reply
+from supervisor.core.decide import can_be_asked, look_every_s, looks_gently, wants_canary, wants_cpu
+from supervisor.core.evidence import Evidence
+from supervisor.core.observations import CanaryEnded, CanarySent, EngineSeen, Kind, Life, ProgressSeen, Reply, Slot
 from supervisor.core.policy import Policy
 from supervisor.core.state import Phase
-from tests.core.timeline import FROZEN_IDLE, IDLE, KILLED, WORKING, Moment, Played
+from tests.core.timeline import FROZEN_IDLE, IDLE, KILLED, NOW, WORKING, Moment, Played
 
 POLICY = Policy()
 
@@ -90,3 +92,89 @@ def test_a_server_that_has_just_come_up_is_asked_at_once() -> None:
     played = Played().play([Moment(counters=Reply.RESET, canary=Reply.RESET), Moment(canary=None)])
 
     assert played.evidence.canary_since == played.now
+
+
+SLEEPER = replace(
+    Played().play([IDLE] * 2).evidence,
+    engine=EngineSeen(life=Life.RUNNING, instance="life-1", sleep_idle_s=60.0),
+    kind=Kind.LLAMA_CPP,
+)
+LATER = NOW + 30.0
+MUCH_LATER = NOW + 120.0
+
+
+@pytest.mark.parametrize(
+    ("evidence", "now", "gently"),
+    [
+        pytest.param(Played().play([IDLE]).evidence, LATER, False, id="not-meant-to-sleep"),
+        pytest.param(SLEEPER, LATER, True, id="idle"),
+        pytest.param(replace(SLEEPER, is_asleep=True), MUCH_LATER, True, id="asleep"),
+        pytest.param(Played().play([IDLE, WORKING]).evidence, LATER, False, id="at-work"),
+        pytest.param(replace(SLEEPER, cpu_burned=True), LATER, False, id="its-cpu-works"),
+        pytest.param(replace(SLEEPER, canary_since=NOW), LATER, False, id="our-canary-is-out"),
+        pytest.param(replace(SLEEPER, silent_since=NOW), LATER, False, id="in-doubt"),
+        pytest.param(replace(SLEEPER, traffic_failures=1), LATER, False, id="its-users-fail"),
+        pytest.param(SLEEPER, MUCH_LATER, False, id="up-for-longer-than-it-should-be"),
+    ],
+)
+def test_a_server_that_is_meant_to_sleep_is_looked_at_gently_unless_something_is_wrong(
+    evidence: Evidence, now: float, gently: bool
+) -> None:
+    assert looks_gently(evidence, policy=POLICY, now=now) is gently
+
+
+def test_a_server_that_is_meant_to_sleep_is_asked_for_inference_only_in_doubt() -> None:
+    later = SLEEPER.seen_at + 1000.0
+
+    assert not wants_canary(SLEEPER, policy=POLICY, now=later)
+    assert wants_canary(replace(SLEEPER, traffic_failures=1), policy=POLICY, now=later)
+    assert wants_canary(replace(SLEEPER, answered_at=None), policy=POLICY, now=later)
+
+
+def test_the_cpu_tells_of_work_where_nothing_else_may_be_asked() -> None:
+    assert wants_cpu(SLEEPER, policy=POLICY, now=LATER)
+    assert not wants_cpu(replace(SLEEPER, is_asleep=True), policy=POLICY, now=LATER)
+
+
+CUT_OFF = replace(Played().play([Moment(counters=Reply.UNSUPPORTED)] * 2).evidence, kind=Kind.LLAMA_CPP_PYTHON)
+
+
+@pytest.mark.parametrize(
+    ("known", "asked"),
+    [
+        pytest.param({}, False, id="nobody-knows"),
+        pytest.param({"cpu_idle_since": NOW + 20.0}, True, id="idle"),
+        pytest.param({"cpu_idle_since": LATER - 1.0}, False, id="idle-for-a-moment"),
+        pytest.param({"cpu_burned": True, "burning_since": NOW}, False, id="at-work"),
+        pytest.param(
+            {"cpu_burned": True, "burning_since": LATER - POLICY.stall_limit_s}, True, id="at-work-for-far-too-long"
+        ),
+    ],
+)
+def test_a_server_that_a_canary_would_cut_off_is_asked_only_while_its_cpu_is_idle(
+    known: dict[str, Any], asked: bool
+) -> None:
+    evidence = replace(CUT_OFF, **known)
+
+    assert wants_canary(evidence, policy=POLICY, now=LATER) is asked
+
+
+def test_requests_that_come_and_go_without_a_token_bring_a_canary() -> None:
+    """Each fails inside, so the counters move and nothing is inferred."""
+    played = Played().play([IDLE])
+    for task in range(20):
+        played.now += 1.0
+        slot = Slot(id=0, busy=True, task=task, decoded=0, prefilled=0)
+        played._see(ProgressSeen(instance="life-1", reply=Reply.ANSWERED, slots=(slot,)))
+
+    assert played.evidence.is_saturated
+    assert wants_canary(played.evidence, policy=POLICY, now=played.now)
+
+
+def test_what_is_not_well_yet_is_asked_soon_again() -> None:
+    played = Played().play([IDLE])
+    later = played.now + POLICY.canary_retry_s
+
+    asked = [wants_canary(played.evidence, policy=POLICY, now=later, is_well=well) for well in (True, False)]
+
+    assert asked == [False, True]

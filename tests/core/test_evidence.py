@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from supervisor.core.evidence import Evidence, forgive
+from supervisor.core.evidence import Evidence
+from supervisor.core.fold import forgive
 from supervisor.core.observations import CanarySent, ProgressSeen, Reply
 from tests.core.timeline import BLIND, FROZEN_AT_WORK, FROZEN_IDLE, IDLE, NOW, WORKING, Moment, Played
 

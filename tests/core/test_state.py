@@ -6,7 +6,7 @@ import pytest
 
 from supervisor.core.events import Asked, Ended, Failed, Judged, Verb
 from supervisor.core.policy import Policy
-from supervisor.core.state import TABLE, TROUBLED, Phase, State, step, transition
+from supervisor.core.state import TABLE, TROUBLED, WELL, Phase, State, step, transition
 from supervisor.core.verdict import Judgement, Verdict
 
 POLICY = Policy()
@@ -22,19 +22,20 @@ def in_phase(phase: Phase, **known: object) -> State:
 
 
 RESTARTED = "restarting restarting restarting"  # at once, since nothing has been tried yet
-# The columns: ready busy warming asleep suspect, hung failing down, misconfigured stopped unknown.
+# The columns: ready busy warming degraded asleep suspect, hung failing down, misconfigured stopped unknown.
 EXPECTED = {
-    "unknown": f"up busy starting asleep suspect {RESTARTED} failed stopped unknown",
-    "starting": f"up busy starting asleep suspect {RESTARTED} failed stopped starting",
-    "up": f"up busy starting asleep suspect {RESTARTED} failed stopped up",
-    "busy": f"up busy starting asleep suspect {RESTARTED} failed stopped busy",
-    "asleep": f"up busy starting asleep suspect {RESTARTED} failed stopped asleep",
-    "suspect": f"up busy starting asleep suspect {RESTARTED} failed stopped suspect",
-    "restarting": " ".join(["restarting"] * 11),
-    "backoff": "up busy starting asleep backoff backoff backoff backoff failed stopped backoff",
-    "failed": "up busy starting asleep failed failed failed failed failed stopped failed",
-    "stopping": " ".join(["stopping"] * 11),
-    "stopped": "up busy starting asleep suspect restarting restarting stopped failed stopped stopped",
+    "unknown": f"up busy starting degraded asleep suspect {RESTARTED} failed stopped unknown",
+    "starting": f"up busy starting degraded asleep suspect {RESTARTED} failed stopped starting",
+    "up": f"up busy starting degraded asleep suspect {RESTARTED} failed stopped up",
+    "busy": f"up busy starting degraded asleep suspect {RESTARTED} failed stopped busy",
+    "asleep": f"up busy starting degraded asleep suspect {RESTARTED} failed stopped asleep",
+    "degraded": f"up busy starting degraded asleep suspect {RESTARTED} failed stopped degraded",
+    "suspect": f"up busy starting degraded asleep suspect {RESTARTED} failed stopped suspect",
+    "restarting": " ".join(["restarting"] * 12),
+    "backoff": "up busy starting degraded asleep backoff backoff backoff backoff failed stopped backoff",
+    "failed": "up busy starting degraded asleep failed failed failed failed failed stopped failed",
+    "stopping": " ".join(["stopping"] * 12),
+    "stopped": "up busy starting degraded asleep suspect restarting restarting stopped failed stopped stopped",
 }
 EVERY = [
     pytest.param(Phase(phase), verdict, Phase(after), id=f"{phase}-{verdict}")
@@ -257,5 +258,44 @@ def test_a_transition_is_a_change_of_phase_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("phase", Phase)
 def test_routers_are_sent_only_where_somebody_answers_or_nobody_could_say(phase: Phase) -> None:
-    assert phase.is_routable == (phase in (Phase.UP, Phase.BUSY, Phase.ASLEEP, Phase.UNKNOWN))
+    assert phase.is_routable == (phase in (*WELL, Phase.UNKNOWN))
     assert (phase.weight > 0) == phase.is_routable
+
+
+def flapping(phase: Phase = Phase.SUSPECT) -> State:
+    """Return a state that has been in trouble three times within ten minutes."""
+    return in_phase(phase, troubles=(NOW - 500.0, NOW - 200.0, NOW - 10.0))
+
+
+def proven(answers: int) -> Judged:
+    return Judged(judgement=Judgement(verdict=Verdict.READY, reason="Test", message="answered", answers=answers))
+
+
+def test_one_good_answer_is_enough_unless_it_flaps() -> None:
+    calm = replace(flapping(), troubles=(NOW - 700.0, NOW - 200.0, NOW - 10.0))
+
+    assert step(calm, proven(1), policy=POLICY, now=NOW).phase is Phase.UP
+    assert step(flapping(), proven(1), policy=POLICY, now=NOW).phase is Phase.SUSPECT
+    assert step(flapping(), proven(2), policy=POLICY, now=NOW).phase is Phase.UP
+
+
+def test_a_flapping_target_that_is_well_stays_so() -> None:
+    assert step(flapping(Phase.BUSY), proven(0), policy=POLICY, now=NOW).phase is Phase.UP
+
+
+def test_every_fall_from_being_well_is_remembered_and_no_more_than_a_few() -> None:
+    state = State(phase=Phase.UP, since=NOW)
+    for number in range(30):
+        state = step(state, judged(Verdict.SUSPECT), policy=POLICY, now=NOW + number)
+        state = step(state, proven(2), policy=POLICY, now=NOW + number)
+
+    assert state.troubles[-1] == NOW + 29
+    assert len(state.troubles) == 20
+
+
+def test_degraded_does_not_begin_a_time_of_being_well_and_does_not_end_one() -> None:
+    well = step(in_phase(Phase.UP, well_since=NOW - 30.0), judged(Verdict.DEGRADED), policy=POLICY, now=NOW)
+    fresh = step(in_phase(Phase.STARTING), judged(Verdict.DEGRADED), policy=POLICY, now=NOW)
+
+    assert (well.phase, well.well_since) == (Phase.DEGRADED, NOW - 30.0)
+    assert (fresh.phase, fresh.well_since) == (Phase.DEGRADED, None)

@@ -95,8 +95,10 @@ def test_one_batch_of_a_long_prefill_may_take_minutes() -> None:
 def test_a_livelock_is_confirmed_for_long_before_it_is_restarted() -> None:
     played = Played().play([IDLE] * 2 + [LIVELOCKED] * 130)
     confirming = verdict(played)
+    played.play([LIVELOCKED] * 525)
+    assert played.acts == []
 
-    played.play([LIVELOCKED] * 55)
+    played.play([LIVELOCKED] * 10)
 
     assert confirming is Verdict.SUSPECT
     assert [act.verb for _, act in played.acts] == [Verb.RESTART]
@@ -269,7 +271,8 @@ def test_time_spent_paused_is_not_held_against_anybody() -> None:
 
 
 def test_a_canary_that_was_let_go_unanswered_counts_on() -> None:
-    played = Played().play([IDLE] * 15 + [SWALLOWED] * 25)
+    unanswered = replace(NO_COUNTERS, canary=None)
+    played = Played().play([NO_COUNTERS] * 15 + [unanswered] * 25)
     attempt = played.evidence.canary_attempt
     suspected = verdict(played)
 
@@ -277,7 +280,7 @@ def test_a_canary_that_was_let_go_unanswered_counts_on() -> None:
     played._judge()
     let_go = verdict(played)
     played._see(CanaryEnded(instance="life-1", attempt=attempt, reply=Reply.SILENT))
-    played.play([SWALLOWED] * 12)
+    played.play([unanswered] * 12)
 
     assert (suspected, let_go) == (Verdict.SUSPECT, Verdict.SUSPECT)
     assert [act.verb for _, act in played.acts] == [Verb.RESTART]
@@ -323,7 +326,8 @@ def test_a_slot_that_is_stuck_beside_one_that_answers_takes_nobody_out() -> None
         verdicts.append(verdict(played))
 
     assert verdicts.count(Verdict.SUSPECT) <= 1
-    assert verdicts[-1] is Verdict.READY
+    assert verdicts[-1] is Verdict.DEGRADED
+    assert played.state.judgement.message == "slot 0 of 2 is stuck, others answer"
     assert played.evidence.canary_attempt <= 6
     assert played.acts == []
 

@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from supervisor.core.actions import Act, Action
+from supervisor.core.baseline import Baseline, fit, learn
 from supervisor.core.decide import can_be_asked, decide, wants_canary, wants_cpu
 from supervisor.core.events import Asked, Ended, Event, Judged, Verb
-from supervisor.core.evidence import Evidence, end_life, take
+from supervisor.core.evidence import Evidence
+from supervisor.core.fold import end_life, take
 from supervisor.core.observations import (
     CanaryEnded,
     CanarySent,
@@ -24,8 +26,8 @@ from supervisor.core.observations import (
     Slot,
 )
 from supervisor.core.policy import Policy
-from supervisor.core.state import Phase, State, step
-from supervisor.core.verdict import judge
+from supervisor.core.state import WELL, Phase, State, step
+from supervisor.core.verdict import NOTHING_LEARNED, judge
 
 TICK_S = 1.0
 NOW = 10_000.0
@@ -68,12 +70,20 @@ class Played:
     now: float = NOW
     state: State = field(default_factory=lambda: State(since=NOW))
     evidence: Evidence = field(default_factory=lambda: Evidence(seen_at=NOW))
+    baseline: Baseline = NOTHING_LEARNED
     life: int = 1
+    task: int = 0
     decoded: int = 0
+    is_busy: bool = False
     is_restarting: bool = False
     acts: list[tuple[float, Act]] = field(default_factory=list)
     decisions: list[tuple[State, tuple[Action, ...]]] = field(default_factory=list)
     phases: list[tuple[float, Phase]] = field(default_factory=list)
+
+    @property
+    def fitted(self) -> Policy:
+        """The policy as fitted to what was learned."""
+        return fit(self.policy, self.baseline)
 
     def play(self, moments: Iterable[Moment]) -> "Played":
         """Let one moment after another happen."""
@@ -101,14 +111,18 @@ class Played:
         instance = self.evidence.instance
         slots: tuple[Slot, ...] = ()
         if moment.counters is Reply.ANSWERED:
+            is_busy = moment.decoded is not None
+            if is_busy and not self.is_busy:
+                self.task, self.decoded = self.task + 1, 0
+            self.is_busy = is_busy
             self.decoded += moment.decoded or 0
-            slots = (Slot(id=0, busy=moment.decoded is not None, task=1, decoded=self.decoded, prefilled=0),)
-        overdue = wants_cpu(self.evidence, policy=self.policy, now=self.now)
+            slots = (Slot(id=0, busy=is_busy, task=self.task, decoded=self.decoded, prefilled=0),)
+        overdue = wants_cpu(self.evidence, policy=self.fitted, now=self.now)
         may_stand_still = moment.counters is Reply.SILENT or moment.decoded is not None
         if moment.cpu_s is not None and (overdue or may_stand_still):
             self._see(CpuSeen(instance=instance, burned_s=moment.cpu_s, over_s=TICK_S))
         self._see(ProgressSeen(instance=instance, reply=moment.counters, slots=slots))
-        if wants_canary(self.evidence, policy=self.policy, now=self.now):
+        if wants_canary(self.evidence, policy=self.fitted, now=self.now, is_well=self.state.phase in WELL):
             self._see(CanarySent(instance=instance, attempt=self.evidence.canary_attempt + 1))
         if self.evidence.canary_since is not None and moment.canary is not None:
             attempt = self.evidence.canary_attempt
@@ -126,10 +140,13 @@ class Played:
         )
 
     def _see(self, seen: Observation) -> None:
-        self.evidence = take(self.evidence, seen, now=self.now, cpu_idle_share=self.policy.cpu_idle_share)
+        before = self.evidence
+        self.evidence = take(before, seen, policy=self.fitted, now=self.now)
+        self.baseline = learn(self.baseline, before, self.evidence, policy=self.fitted, now=self.now)
 
     def _judge(self) -> None:
-        self._advance(Judged(judgement=judge(self.evidence, policy=self.policy, now=self.now)))
+        judgement = judge(self.evidence, policy=self.fitted, baseline=self.baseline, now=self.now)
+        self._advance(Judged(judgement=judgement))
 
     def _advance(self, event: Event) -> None:
         before = self.state

@@ -4,7 +4,9 @@ import asyncio
 from dataclasses import dataclass, field
 
 from supervisor.core.actions import Act
+from supervisor.core.baseline import Baseline
 from supervisor.core.liveness import Snapshot
+from supervisor.core.observations import EngineSeen
 from supervisor.core.state import Transition
 
 
@@ -18,12 +20,13 @@ class Ledger:
     paces: list[float] = field(default_factory=list)
     canaries: list[tuple[str | None, int, int | None]] = field(default_factory=list)
     transitions: list[Transition] = field(default_factory=list)
+    remembered: list[Baseline] = field(default_factory=list)
 
     def inspect(self) -> None:
         self.lines.append("inspect")
 
-    def look(self, instance: str | None, *, with_cpu: bool) -> None:
-        self.lines.append(f"look at {instance}{' and its cpu' if with_cpu else ''}")
+    def look(self, instance: str | None, *, engine: EngineSeen | None, with_cpu: bool, gently: bool) -> None:  # noqa: ARG002
+        self.lines.append(f"look {'gently ' if gently else ''}at {instance}{' and its cpu' if with_cpu else ''}")
 
     def send_canary(self, instance: str | None, attempt: int, slot: int | None) -> None:
         self.lines.append(f"canary to {instance}")
@@ -36,6 +39,10 @@ class Ledger:
     def record(self, transition: Transition, instance: str | None) -> None:  # noqa: ARG002 - the Protocol's
         self.lines.append(f"record {transition.after}")
         self.transitions.append(transition)
+
+    def remember(self, baseline: Baseline) -> None:
+        self.lines.append("remember")
+        self.remembered.append(baseline)
 
     @property
     def is_acting(self) -> bool:

@@ -78,7 +78,14 @@ BACKENDS = [
     ),
     ("engine = 'none'\ncontainer = 'x'", 'container = "x": is only for engine = "docker", not "none"'),
     ("canary_max_tokens = 0", "canary_max_tokens = 0: must be at least 1"),
-    ("progress = 'vllm'", "progress = \"vllm\": must be one of 'llama.cpp' or 'none'"),
+    (
+        "progress = 'triton'",
+        "progress = \"triton\": must be one of 'auto', 'llama.cpp', 'llama-cpp-python', 'vllm', 'sglang', 'tgi',"
+        " 'ollama' or 'none'",
+    ),
+    ("canary = 'picture'", "canary = \"picture\": must be one of 'chat', 'completion', 'embeddings' or 'vision'"),
+    ("errors_of = ['x']", "errors_of[0] = \"x\": must be one of 'benchai'"),
+    ("sleeps_after_s = 0", "sleeps_after_s = 0: must be greater than 0"),
     (
         "error_patterns = ['fine', '(']",
         'error_patterns[1] = "(": is not a regular expression: missing ), unterminated subpattern at position 0',

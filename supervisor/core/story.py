@@ -1,0 +1,110 @@
+"""Tell a target's story in one paragraph: what it is, why, what was done and comes next, what a person could do.
+
+Pure words for a tired person, made of what is believed and of nothing else; it decides nothing. What it says of the
+future is what the thresholds say, as long as nothing changes.
+"""
+
+from supervisor.core.durations import ago, lasting
+from supervisor.core.liveness import Snapshot
+from supervisor.core.state import Phase
+from supervisor.core.story_next import coming
+from supervisor.core.story_why import why
+from supervisor.core.verdict import Verdict
+
+CTL = "benchai-supervisorctl"
+OPENINGS = {
+    Phase.UNKNOWN: "is not known yet",
+    Phase.STARTING: "is starting",
+    Phase.UP: "is up",
+    Phase.BUSY: "is busy",
+    Phase.DEGRADED: "is degraded",
+    Phase.ASLEEP: "is asleep",
+    Phase.SUSPECT: "is under suspicion",
+    Phase.RESTARTING: "is being restarted",
+    Phase.BACKOFF: "is out of service",
+    Phase.FAILED: "is out of service",
+    Phase.STOPPING: "is being stopped",
+    Phase.STOPPED: "is stopped",
+}
+OUT_OF_SERVICE = (Verdict.HUNG, Verdict.FAILING, Verdict.DOWN, Verdict.MISCONFIGURED)
+# What a refused canary says of its cause, by the status it was refused with.
+CURES = {
+    "status 401": "set api_key of this target in settings.toml to the key that the server was started with",
+    "status 403": "set api_key of this target in settings.toml to the key that the server was started with",
+    "status 404": "check url, canary and canary_model of this target in settings.toml: the server has no such path",
+    "status 400": "check the server's chat template and canary_model of this target in settings.toml",
+    "status 422": "check canary and canary_model of this target in settings.toml",
+}
+NO_CURE = "check url, api_key, canary and canary_model of this target in settings.toml, and the server's chat template"
+
+
+def story(snapshot: Snapshot, *, now: float) -> str:
+    """Return the paragraph."""
+    sentences = [
+        _opening(snapshot, now=now),
+        *why(snapshot, now=now),
+        coming(snapshot, now=now),
+        _routing(snapshot),
+        _past(snapshot, now=now),
+        _person(snapshot),
+    ]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _opening(snapshot: Snapshot, *, now: float) -> str:
+    state = snapshot.state
+    opening = OPENINGS[state.phase]
+    if state.phase in (Phase.BACKOFF, Phase.FAILED) and state.judgement.verdict in OUT_OF_SERVICE:
+        opening = f"is {state.judgement.verdict} and out of service"
+    lasted_s = now - state.since
+    lasted = "since just now" if lasted_s < 1 else f"and has been for {lasting(lasted_s)}"
+    return f"{snapshot.name} {opening}, {lasted}."
+
+
+def _routing(snapshot: Snapshot) -> str:
+    phase = snapshot.state.phase
+    if snapshot.kind != "backend":
+        return ""
+    if not phase.is_routable:
+        return "Routers do not send to it."
+    if phase is Phase.ASLEEP:
+        return f"Routers use it with weight {phase.weight:g}; whoever asks first waits until its model is back."
+    return "Routers use it like any other." if phase is Phase.UP else f"Routers use it with weight {phase.weight:g}."
+
+
+def _past(snapshot: Snapshot, *, now: float) -> str:
+    """Say how often it was restarted lately: a server that is well now may not have been for long."""
+    window_s = snapshot.policy.budget_window_s
+    lately = [at for at in snapshot.state.restarts if now - at < window_s]
+    if not lately:
+        return ""
+    times = {1: "once", 2: "twice"}.get(len(lately), f"{len(lately)} times")
+    return f"We restarted it {times} in the last {lasting(window_s)}, last {ago(now - lately[-1])}."
+
+
+def _person(snapshot: Snapshot) -> str:
+    """Say what a person could do; nothing where there is nothing to do."""
+    state, name, judgement = snapshot.state, snapshot.name, snapshot.state.judgement
+    match judgement.verdict:
+        case Verdict.UNKNOWN if judgement.reason == "SupervisorLate":
+            return "Look into the supervisor's log, then restart the supervisor; its targets run on."
+        case Verdict.UNKNOWN if snapshot.evidence.blind_detail:
+            return "Look into the supervisor's log for what it lacks."
+        case Verdict.MISCONFIGURED:
+            return f"A person must mend it: {_cure(judgement.message)}."
+        case Verdict.STOPPED if judgement.reason == "Missing":
+            return "Create it, or correct its name in settings.toml."
+        case Verdict.STOPPED:
+            return f"To start it: {CTL} start {name}."
+        case _ if state.phase in (Phase.BACKOFF, Phase.FAILED, Phase.SUSPECT) and state.restartable:
+            return f"To restart it without waiting: {CTL} restart {name}. Its log may tell the cause."
+        case Verdict.DEGRADED if state.restartable:
+            return f"It is not restarted for that; if it does not pass: {CTL} restart {name}."
+        case _ if state.phase in (Phase.BACKOFF, Phase.FAILED):
+            return "Restart it by hand, and look into its log for the cause."
+        case _:
+            return ""
+
+
+def _cure(message: str) -> str:
+    return next((cure for status, cure in CURES.items() if status in message), NO_CURE)
