@@ -29,7 +29,7 @@ test: setup $(if $(ARGS),,core) ## all tests, on a real engine (ARGS="-k name" p
 .PHONY: core
 core: setup ## the pure core's tests, with every branch covered
 	@export COVERAGE_FILE=.cache/coverage; mkdir -p .cache; \
-	$(PY) -m coverage run -m pytest -q tests/core && $(PY) -m coverage report --skip-covered --show-missing --fail-under=100
+	$(PY) -m coverage run -m pytest -q -m "not slow" tests/core && $(PY) -m coverage report --skip-covered --show-missing --fail-under=100
 
 .PHONY: check
 check: lint types ## lint, types and the tests that need no engine and no patience

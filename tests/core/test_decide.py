@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.core.decide import can_be_asked, look_every_s, looks_gently, wants_canary, wants_cpu
+from supervisor.core.decide import can_be_asked, least_lost, look_every_s, looks_gently, wants_canary, wants_cpu
 from supervisor.core.evidence import Evidence
 from supervisor.core.observations import CanaryEnded, CanarySent, EngineSeen, Kind, Life, ProgressSeen, Reply, Slot
 from supervisor.core.policy import Policy
@@ -178,3 +178,21 @@ def test_what_is_not_well_yet_is_asked_soon_again() -> None:
     asked = [wants_canary(played.evidence, policy=POLICY, now=later, is_well=well) for well in (True, False)]
 
     assert asked == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("slots", "chosen"),
+    [
+        pytest.param([(0, False, 900), (1, False, 31)], 1, id="the-one-that-keeps-less"),
+        pytest.param([(0, False, None), (1, False, None)], 0, id="old-builds-do-not-tell"),
+        pytest.param([(0, True, None), (1, False, 900)], 1, id="the-only-idle-one"),
+        pytest.param([(0, True, None)], None, id="none-is-idle"),
+        pytest.param([(-1, False, None)], None, id="no-slot-but-a-sum"),
+    ],
+)
+def test_a_canary_goes_where_it_costs_least(slots: list[tuple[int, bool, int | None]], chosen: int | None) -> None:
+    seen = tuple(
+        Slot(id=number, busy=busy, task=1, decoded=0, prefilled=0, cached=cached) for number, busy, cached in slots
+    )
+
+    assert least_lost(seen) == chosen

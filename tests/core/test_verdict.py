@@ -7,7 +7,15 @@ import pytest
 from supervisor.core.actions import Act
 from supervisor.core.decide import wants_canary
 from supervisor.core.events import Verb
-from supervisor.core.observations import CanaryEnded, CanarySent, CpuSeen, Life, ProgressSeen, Reply, Slot
+from supervisor.core.observations import (
+    CanaryEnded,
+    CanarySent,
+    CpuSeen,
+    Life,
+    ProgressSeen,
+    Reply,
+    Slot,
+)
 from supervisor.core.policy import Policy
 from supervisor.core.state import Phase
 from supervisor.core.verdict import Verdict, judge

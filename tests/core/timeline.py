@@ -80,10 +80,8 @@ class Played:
     decisions: list[tuple[State, tuple[Action, ...]]] = field(default_factory=list)
     phases: list[tuple[float, Phase]] = field(default_factory=list)
 
-    @property
-    def fitted(self) -> Policy:
-        """The policy as fitted to what was learned."""
-        return fit(self.policy, self.baseline)
+    def __post_init__(self) -> None:
+        self.fitted = fit(self.policy, self.baseline)
 
     def play(self, moments: Iterable[Moment]) -> "Played":
         """Let one moment after another happen."""
@@ -142,7 +140,9 @@ class Played:
     def _see(self, seen: Observation) -> None:
         before = self.evidence
         self.evidence = take(before, seen, policy=self.fitted, now=self.now)
-        self.baseline = learn(self.baseline, before, self.evidence, policy=self.fitted, now=self.now)
+        learned = learn(self.baseline, before, self.evidence, policy=self.fitted, now=self.now)
+        if learned is not self.baseline:
+            self.baseline, self.fitted = learned, fit(self.policy, learned)
 
     def _judge(self) -> None:
         judgement = judge(self.evidence, policy=self.fitted, baseline=self.baseline, now=self.now)
