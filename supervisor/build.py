@@ -14,6 +14,7 @@ from supervisor.engines.docker import DockerEngine
 from supervisor.engines.none import NoEngine
 from supervisor.engines.process import ProcessEngine, Program
 from supervisor.history.store import Memory
+from supervisor.messages import Identity
 from supervisor.probes import http
 from supervisor.probes.answer import Checker
 from supervisor.probes.base import CanaryProbe, ProgressProbe
@@ -21,7 +22,6 @@ from supervisor.probes.canary import Canary
 from supervisor.probes.known_errors import KNOWN_ERRORS
 from supervisor.probes.witness import witness
 from supervisor.settings import BackendSettings, Settings, TargetSettings
-from supervisor.turn import Identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

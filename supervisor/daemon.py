@@ -21,6 +21,7 @@ from supervisor.core.verdict import NOTHING_LEARNED
 from supervisor.engines.base import Engine
 from supervisor.errands import Runner
 from supervisor.history.store import Memory, Store
+from supervisor.messages import Due, EngineStirred
 from supervisor.operate import Operator
 from supervisor.probes.host import Host
 from supervisor.publish.api import Api
@@ -30,7 +31,7 @@ from supervisor.publish.server import HttpServer
 from supervisor.pulse import Pulse
 from supervisor.schedule import Schedule
 from supervisor.settings import Settings
-from supervisor.turn import Due, EngineStirred, Keeper
+from supervisor.turn import Keeper
 
 
 class Daemon:

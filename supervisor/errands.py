@@ -22,8 +22,8 @@ from supervisor.core.state import Transition
 from supervisor.engines.base import Engine
 from supervisor.errors import SupervisorError
 from supervisor.history.store import Store
+from supervisor.messages import Message
 from supervisor.probes.base import CanaryProbe, Counters, HostProbe, ProgressProbe
-from supervisor.turn import Message
 
 LATE_S = 0.3  # counters that take longer may be silent: what the CPU does meanwhile is measured from here
 OUR_SHARE = 0.5  # of a look's time; with our own loop late by more, nobody was silent but we

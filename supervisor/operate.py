@@ -7,9 +7,10 @@ from supervisor.core.events import Verb
 from supervisor.core.liveness import Snapshot, summary
 from supervisor.core.observations import Life
 from supervisor.core.state import WELL, Phase
+from supervisor.messages import Wish
 from supervisor.publish.api import Outcome
 from supervisor.publish.board import Board
-from supervisor.turn import Keeper, Wish
+from supervisor.turn import Keeper
 
 SETTLED = (*WELL, Phase.BACKOFF, Phase.FAILED, Phase.STOPPED)
 

@@ -10,8 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
 
 from loguru import logger
 
@@ -26,86 +25,13 @@ from supervisor.core.observations import CanarySent, EngineSeen, Kind, Life, Obs
 from supervisor.core.policy import Policy
 from supervisor.core.state import WELL, Phase, State, Transition, step
 from supervisor.core.verdict import NOTHING_LEARNED, judge
+from supervisor.messages import Due, EngineStirred, Errands, Identity, Message, Wish
 
 RECONCILE_S = 30.0  # the engine is asked this often even if it never stirs: an event may be lost
 REMEMBERED_EVERY_S = 60.0  # what was learned may be lost for so long
 SLEPT_S = 1.0  # the machine stood still for longer: so did everything on it, and every connection may be gone
 LATE_TURNS = 3  # after so many missed ones we stood still ourselves, and the gap says nothing about the target
 ALARMING = (Phase.SUSPECT, Phase.RESTARTING, Phase.BACKOFF, Phase.FAILED)
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """It is time for a look."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """An operator wants something done; `answer` hears at once whether it will be tried: one engine call at a time."""
-
-    verb: Verb
-    answer: Callable[[bool], None]
-
-
-@dataclass(frozen=True, slots=True)
-class EngineStirred:
-    """The engine says that something happened to the target; what it was, an inspection tells."""
-
-
-Message = Due | EngineStirred | Observation | Wish | Ended | Failed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """What never changes about a target."""
-
-    name: str
-    kind: str
-    url: str
-    models: tuple[str, ...]
-    restartable: bool
-    has_counters: bool  # there is a progress witness, so a look brings an answer of its own
-    sleeps_after_s: float | None = None  # set by hand; None: as its arguments say
-
-
-class Errands(Protocol):
-    """The slow work a turn may send for; each errand comes back as a message, and none is sent twice at once."""
-
-    def inspect(self) -> None:
-        """Ask the engine about the target."""
-        ...
-
-    def look(self, instance: str | None, *, engine: EngineSeen | None, with_cpu: bool, gently: bool) -> None:
-        """Read the server's counters, and with them what it burns; a silent server's CPU is asked for in any case.
-
-        `gently` asks only what lets it fall asleep.
-        """
-        ...
-
-    def send_canary(self, instance: str | None, attempt: int, slot: int | None) -> None:
-        """Send a real inference request."""
-        ...
-
-    def act(self, act: Act, instance: str | None) -> None:
-        """Have the engine do it to `instance`, after routers were told and it was written down."""
-        ...
-
-    def record(self, transition: Transition, instance: str | None) -> None:
-        """Write a change of phase where it survives us."""
-        ...
-
-    def remember(self, baseline: Baseline) -> None:
-        """Write down what was learned of the target."""
-        ...
-
-    @property
-    def is_acting(self) -> bool:
-        """Whether an engine call is under way."""
-        ...
-
-    def forget(self) -> None:
-        """Drop what is still asked of an instance that is no more."""
-        ...
 
 
 def _slept_s() -> float:

@@ -17,8 +17,8 @@ from supervisor.engines.none import NoEngine
 from supervisor.errands import Runner
 from supervisor.errors import EngineUnreachable
 from supervisor.history.store import Store
+from supervisor.messages import Message
 from supervisor.probes.base import Answer, Counters, HostWork
-from supervisor.turn import Message
 
 RESTART = Act(verb=Verb.RESTART, grace_s=2.0, by_operator=False)
 

@@ -13,7 +13,7 @@ from supervisor.core.observations import (
     Reply,
 )
 from supervisor.core.state import Phase
-from supervisor.turn import Due, EngineStirred
+from supervisor.messages import Due, EngineStirred
 from tests.fakes.story import POLICY, Story
 
 

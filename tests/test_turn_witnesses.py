@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from supervisor.core.observations import Kind, ProgressSeen, Reply, Slot, TrafficSeen
 from supervisor.core.state import Phase
-from supervisor.turn import Due
+from supervisor.messages import Due
 from tests.fakes.story import PLANNER, Story
 
 

@@ -4,7 +4,8 @@ from supervisor.core.events import Verb
 from supervisor.core.observations import CanaryEnded, CpuSeen, EngineSeen, Kind, Life, ProgressSeen, Reply, Slot
 from supervisor.core.policy import Policy
 from supervisor.core.state import Phase, State
-from supervisor.turn import Due, Identity, Keeper, Message, Wish
+from supervisor.messages import Due, Identity, Message, Wish
+from supervisor.turn import Keeper
 from tests.fakes.errands import Ledger
 
 POLICY = Policy()
