@@ -281,7 +281,7 @@ class Runner:
             seen = await self._engine.inspect(self._engine_name)
         except SupervisorError as error:
             return Failed(reason=type(error).__name__, message=f"{act.verb} not tried: {error}", counts=False)
-        if seen.stopped_by_operator or seen.life in (Life.PAUSED, Life.RESTARTING, Life.MISSING):
+        if seen.stopped_by_operator or seen.life in (Life.CREATED, Life.PAUSED, Life.RESTARTING, Life.MISSING):
             message = f"left alone: it is {seen.life} by somebody else's will"
             return Failed(reason="OperatorWon", message=message, counts=False)
         if instance is not None and seen.instance not in (None, instance):

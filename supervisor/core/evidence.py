@@ -17,6 +17,7 @@ class Evidence:
 
     seen_at: float
     engine: EngineSeen | None = None  # None: the engine has not told us yet
+    engine_at: float | None = None  # when it told us last
     engine_detail: str = ""  # why it could not be asked, if the last question failed
     instance: str | None = None
     old_instance: str | None = None  # the life we ended ourselves; what it still says counts no more

@@ -39,6 +39,7 @@ def new_life(evidence: Evidence, *, instance: str | None, started_at: float, now
         instance=instance,
         started_at=started_at,
         engine=evidence.engine,
+        engine_at=evidence.engine_at,
         canary_attempt=evidence.canary_attempt,
         old_instance=evidence.old_instance,
         has_slept=evidence.has_slept,
@@ -98,7 +99,7 @@ def forgive(evidence: Evidence, *, now: float, detail: str = "") -> Evidence:
 
 
 def _take_engine(evidence: Evidence, seen: EngineSeen, *, now: float) -> Evidence:
-    known = replace(evidence, engine=seen, engine_detail="")
+    known = replace(evidence, engine=seen, engine_at=now, engine_detail="")
     if evidence.engine is not None and evidence.engine.life is Life.PAUSED and seen.life is Life.RUNNING:
         known = forgive(known, now=now)  # what it could not do while it was paused is not held against it
     if seen.life is not Life.RUNNING or seen.instance in (known.instance, known.old_instance):

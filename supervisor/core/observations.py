@@ -11,7 +11,8 @@ class Life(StrEnum):
     """What the engine says about a target's process or container."""
 
     RUNNING = "running"
-    EXITED = "exited"  # also created and never started
+    CREATED = "created"  # somebody has made it, and will start it
+    EXITED = "exited"  # also where its start has failed
     PAUSED = "paused"
     RESTARTING = "restarting"  # the engine's own restart policy is at work: stay out
     MISSING = "missing"  # the engine has nothing of that name

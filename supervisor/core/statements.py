@@ -86,6 +86,8 @@ def _is_known_to_run(engine: EngineSeen) -> bool:
 
 def _life(engine: EngineSeen) -> str:
     match engine.life:
+        case Life.CREATED:
+            return "created, and not started yet"
         case Life.EXITED:
             return _exited(engine)
         case Life.PAUSED:

@@ -141,6 +141,8 @@ def _by_engine(evidence: Evidence, *, policy: Policy, now: float) -> Judgement |
     match evidence.engine.life:
         case Life.MISSING:
             return Judgement(verdict=Verdict.STOPPED, reason="Missing", message="its engine has nothing of that name")
+        case Life.CREATED:
+            return Judgement(verdict=Verdict.STOPPED, reason="Created", message="created, and not started yet")
         case Life.PAUSED:
             return Judgement(verdict=Verdict.STOPPED, reason="Paused", message="paused by the operator")
         case Life.RESTARTING:
@@ -187,7 +189,9 @@ def _by_refusals(evidence: Evidence, *, policy: Policy, now: float) -> Judgement
         return None
     # Two probes may be refused in one blip of a few milliseconds: that is one refusal still.
     is_brief = evidence.refused_since is None or now - evidence.refused_since < policy.close_tick_s
-    engine_is_unsure = evidence.engine is None or bool(evidence.engine_detail)
+    # What the engine said before the first refusal may be true no more: an exit comes with refusals too.
+    is_old_news = evidence.engine_at is None or evidence.engine_at < (evidence.refused_since or now)
+    engine_is_unsure = evidence.engine is None or bool(evidence.engine_detail) or is_old_news
     if evidence.refusals < policy.refusal_threshold or is_brief or engine_is_unsure:
         return Judgement(verdict=Verdict.SUSPECT, reason="Refused", message="its port does not answer")
     return Judgement(verdict=Verdict.DOWN, reason="NotListening", message="running, but nothing listens on its port")

@@ -93,6 +93,8 @@ def read_container(container: Attributes, *, now: float) -> EngineSeen:
     life = LIVES.get(state["Status"]) or (Life.RUNNING if state["Running"] else Life.EXITED)
     started, ended = read_time(state["StartedAt"]), read_time(state["FinishedAt"])
     runs = life in (Life.RUNNING, Life.PAUSED)
+    if state["Status"] == "created" and not state.get("Error"):
+        life = Life.CREATED  # Compose may be waiting for what it depends on
     return EngineSeen(
         life=life,
         instance=f"{container['Id'][:12]}@{stamp(started)}" if started else None,

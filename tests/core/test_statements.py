@@ -52,6 +52,7 @@ def said(witness: Witness, **known: Any) -> list[tuple[str, float | None]]:
         pytest.param(
             EngineSeen(life=Life.EXITED, detail="port is taken"), "never started: port is taken", None, id="never-ran"
         ),
+        pytest.param(EngineSeen(life=Life.CREATED), "created, and not started yet", None, id="created"),
         pytest.param(EngineSeen(life=Life.PAUSED, instance="4f1e"), "paused", None, id="paused"),
         pytest.param(EngineSeen(life=Life.RESTARTING), "restarting it by its own policy", None, id="its-own-restart"),
         pytest.param(EngineSeen(life=Life.MISSING), "has nothing of that name", None, id="removed"),

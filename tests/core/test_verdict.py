@@ -72,6 +72,7 @@ def told_at(played: Played) -> float:
         pytest.param(Moment(life=Life.PAUSED, by_operator=True), Verdict.STOPPED, "Paused", id="paused"),
         pytest.param(Moment(by_operator=True), Verdict.STOPPED, "Stopping", id="on-its-way-out-by-hand"),
         pytest.param(Moment(life=Life.MISSING), Verdict.STOPPED, "Missing", id="removed"),
+        pytest.param(Moment(life=Life.CREATED), Verdict.STOPPED, "Created", id="created-by-somebody-who-will-start-it"),
         pytest.param(Moment(life=Life.RESTARTING), Verdict.WARMING, "EngineRestarting", id="engine-restarts-it"),
         pytest.param(Moment(decoded=1, canary=Reply.DENIED), Verdict.BUSY, "SlotsMoving", id="no-canary-while-busy"),
     ],
@@ -177,6 +178,18 @@ def test_a_crash_inside_a_container_that_runs_on_is_seen_by_two_refusals() -> No
     played = Played().play([IDLE] * 3 + [NOT_BOUND] * 3)
 
     assert [act.verb for _, act in played.acts] == [Verb.RESTART]
+
+
+def test_refusals_that_the_engine_has_not_spoken_since_are_only_a_suspicion() -> None:
+    """A container that somebody removes refuses before the engine's word of it has come."""
+    played = Played().play([IDLE] * 3)
+
+    for _ in range(5):
+        played.now += 1.0
+        played._see(ProgressSeen(instance="life-1", reply=Reply.RESET))
+        played._judge()
+
+    assert (verdict(played), reason(played)) == (Verdict.SUSPECT, "Refused")
 
 
 def test_one_refusal_is_only_a_suspicion() -> None:

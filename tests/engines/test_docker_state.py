@@ -89,7 +89,7 @@ def test_times_may_have_another_zone() -> None:
 @pytest.mark.parametrize(
     ("status", "life"),
     [
-        ("created", Life.EXITED),
+        ("created", Life.CREATED),
         ("dead", Life.EXITED),
         ("exited", Life.EXITED),
         ("paused", Life.PAUSED),
