@@ -19,7 +19,7 @@ from supervisor.probes import http
 from supervisor.probes.answer import Checker
 from supervisor.probes.base import CanaryProbe, ProgressProbe
 from supervisor.probes.canary import Canary
-from supervisor.probes.known_errors import KNOWN_ERRORS
+from supervisor.probes.known_errors import KNOWN_AS_BUSY, KNOWN_ERRORS
 from supervisor.probes.witness import witness
 from supervisor.settings import BackendSettings, Settings, TargetSettings
 
@@ -74,7 +74,7 @@ def target(settings: Settings, wanted: TargetSettings, known: dict[str, Engine])
             kind=wanted.canary,
             model=model,
             max_tokens=wanted.canary_max_tokens,
-            checker=Checker(error_patterns=tuple(re.compile(pattern) for pattern in _error_patterns(wanted))),
+            checker=_checker(wanted),
         ),
     )
 
@@ -92,9 +92,13 @@ def first_state(identity: Identity, memory: Memory, *, now: float) -> State:
     )
 
 
-def _error_patterns(wanted: TargetSettings) -> tuple[str, ...]:
-    ready_made = (pattern for name in wanted.errors_of for pattern in KNOWN_ERRORS[name])
-    return (*wanted.error_patterns, *ready_made)
+def _checker(wanted: TargetSettings) -> Checker:
+    errors = (pattern for name in wanted.errors_of for pattern in KNOWN_ERRORS[name])
+    busy = (pattern for name in wanted.errors_of for pattern in KNOWN_AS_BUSY[name])
+    return Checker(
+        error_patterns=tuple(re.compile(pattern) for pattern in (*wanted.error_patterns, *errors)),
+        busy_patterns=tuple(re.compile(pattern) for pattern in busy),
+    )
 
 
 def _docker(settings: Settings) -> DockerEngine:

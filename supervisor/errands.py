@@ -5,6 +5,7 @@ one: right before it acts it asks the engine once more, and leaves alone what an
 """
 
 import asyncio
+import math
 import sqlite3
 import time
 from collections.abc import Callable, Coroutine
@@ -27,6 +28,7 @@ from supervisor.probes.base import CanaryProbe, Counters, HostProbe, ProgressPro
 
 LATE_S = 0.3  # counters that take longer may be silent: what the CPU does meanwhile is measured from here
 OUR_SHARE = 0.5  # of a look's time; with our own loop late by more, nobody was silent but we
+HELD_WAIT_S = 0.5
 CPU_SPAN_S = 0.25  # the shortest span that tells idle from burning
 CPU_MEMORY_S = 5.0  # an older sample is no use to measure from
 TOLD_WITHIN_S = 1.0  # how long an act waits until routers have been told
@@ -83,6 +85,7 @@ class Runner:
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._cpu: CpuReading | None = None  # the last one
         self._inspect_again = False
+        self._was_silent = False
         self._acts_begun = 0
         self.post: Callable[[Message], None] = lambda _: None
 
@@ -132,6 +135,7 @@ class Runner:
         """Drop what is still asked of an instance that is no more."""
         for errand in ("look", "canary"):
             self._drop(errand)
+        self._was_silent = False
         if self._progress is not None:
             self._progress.let_go()
 
@@ -144,6 +148,7 @@ class Runner:
         task = self._spawn(self._guarded(errand, work, or_else), name=f"{self._name}: {errand}")
         self._under_way[errand] = task
         task.add_done_callback(lambda ended: self._ended(errand, ended))
+        task.add_done_callback(lambda _: work.close())  # cancelled before it began, nobody has awaited it
         return True
 
     async def _guarded(self, errand: str, work: Coroutine[Any, Any, None], or_else: Message | None) -> None:
@@ -205,10 +210,13 @@ class Runner:
         if self._progress is None:
             return None
         async with asyncio.TaskGroup() as both:
-            looking = both.create_task(self._progress.look(timeout_s=self._policy.look_timeout_s, gently=gently))
+            # A question that is held open already need not be waited for as long again, before the next look.
+            timeout_s = min(self._policy.look_timeout_s, HELD_WAIT_S if self._was_silent else math.inf)
+            looking = both.create_task(self._progress.look(timeout_s=timeout_s, gently=gently))
             await asyncio.wait([looking], timeout=LATE_S)
-            if not looking.done():
-                self._cpu = await self._read_cpu(instance)
+            if not looking.done() and not self._was_silent:
+                self._cpu = await self._read_cpu(instance)  # else the last sample goes on from where it ended
+        self._was_silent = looking.result().reply is Reply.SILENT
         return looking.result()
 
     async def _sample_cpu(self, instance: str | None, engine: EngineSeen | None) -> None:
@@ -217,7 +225,7 @@ class Runner:
             span_s = after.at - before.at
             if span_s < CPU_SPAN_S:
                 return
-            if span_s <= CPU_MEMORY_S:
+            if span_s <= max(CPU_MEMORY_S, 2.5 * self._policy.tick_s):
                 burned_s = max(0.0, after.spent_s - before.spent_s)
                 self.post(await self._beside_cpu(instance, engine, burned_s=burned_s, over_s=span_s))
         self._cpu = after

@@ -21,7 +21,17 @@ from supervisor.core.events import Asked, Ended, Event, Failed, Judged, Verb
 from supervisor.core.evidence import Evidence
 from supervisor.core.fold import end_life, forgive, take
 from supervisor.core.liveness import Snapshot
-from supervisor.core.observations import CanarySent, EngineSeen, Kind, Life, Observation, TrafficSeen
+from supervisor.core.observations import (
+    CanaryEnded,
+    CanarySent,
+    CpuSeen,
+    EngineSeen,
+    Kind,
+    Life,
+    Observation,
+    Reply,
+    TrafficSeen,
+)
 from supervisor.core.policy import Policy
 from supervisor.core.state import WELL, Phase, State, Transition, step
 from supervisor.core.verdict import NOTHING_LEARNED, judge
@@ -60,7 +70,7 @@ class Keeper:
         self.baseline = baseline
         self.inbox: asyncio.Queue[Message] = asyncio.Queue()
         self.state = state
-        self.evidence = Evidence(seen_at=clock(), started_at=clock())
+        self.evidence = Evidence(seen_at=clock(), started_at=clock(), relays=identity.kind == "router")
         self._as_set = policy
         self._policy = fit(policy, baseline)
         self._errands = errands
@@ -72,6 +82,7 @@ class Keeper:
         self._chance = chance
         self._remembered_at = clock()
         self._pace_s = policy.tick_s
+        self._looked_at = 0.0
         self._last_turn_at = clock()
         self._inspected_at: float | None = None
 
@@ -150,7 +161,13 @@ class Keeper:
         else:
             return
         logger.warning("{}: {}; measuring silence anew", self.name, why)
-        self.evidence = forgive(self.evidence, now=now, detail=why)
+        if asleep_s > SLEPT_S and self.evidence.canary_since is not None:
+            self._errands.forget()
+            attempt = self.evidence.canary_attempt
+            lost = CanaryEnded(instance=self.evidence.instance, attempt=attempt, reply=Reply.NOT_RUN, detail=why)
+            self.evidence = take(self.evidence, lost, policy=self._policy, now=now)
+        # Without counters only the next canary could tell that we see again, and one may be out for long.
+        self.evidence = forgive(self.evidence, now=now, detail=why if self.identity.has_counters else "")
 
     def _see(self, seen: Observation, *, now: float) -> None:
         if isinstance(seen, EngineSeen) and self.identity.sleeps_after_s is not None:
@@ -235,8 +252,11 @@ class Keeper:
             self._look(now)
         # A look goes first and alone: it would take our own canary's slot for somebody's work.
         awaits_look = looks and self.identity.has_counters
+        awaits_rest = isinstance(message, CpuSeen) and self.identity.has_counters
         is_well = self.state.phase in WELL
-        if not awaits_look and wants_canary(self.evidence, policy=self._policy, now=now, is_well=is_well):
+        if awaits_look or awaits_rest:
+            return
+        if wants_canary(self.evidence, policy=self._policy, now=now, is_well=is_well):
             self._send_canary(now)
 
     def _is_look_due(self, message: Message) -> bool:
@@ -247,12 +267,13 @@ class Keeper:
                 # A new life is looked at once: what its counters said while it was well tells its silence later.
                 return not self.evidence.readable_ever
             case TrafficSeen():
-                return not message.ok
+                return not message.ok and self._last_turn_at - self._looked_at >= self._policy.close_tick_s
             case _:
                 return False
 
     def _look(self, now: float) -> None:
         evidence, policy = self.evidence, self._policy
+        self._looked_at = now
         self._errands.look(
             evidence.instance,
             engine=evidence.engine,

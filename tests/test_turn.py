@@ -31,7 +31,9 @@ def test_a_hung_model_is_announced_restarted_once_and_left_alone_until_its_new_i
 
     story.hangs()
 
-    assert [(act.verb, act.grace_s, instance) for act, instance in story.ledger.acts] == [(Verb.RESTART, 2.0, "one")]
+    assert [(act.verb, act.grace_s, instance) for act, instance in story.ledger.acts] == [
+        (Verb.RESTART, POLICY.hung_grace_s, "one")
+    ]
     while_it_restarts = story.happens(Due(), EngineStirred(), Due(), after_s=1.0)
     assert while_it_restarts == []  # nothing is asked, and nothing new is told
     afterwards = story.happens(Ended(), after_s=3.0)

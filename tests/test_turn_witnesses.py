@@ -51,7 +51,8 @@ def test_a_reported_failure_brings_a_look_and_a_canary_at_once() -> None:
     story = Story()
     story.comes_up()
 
-    asked = story.happens(TrafficSeen(instance=None, ok=False, detail="timeout after 30 s"), after_s=4.0)
+    story.happens(TrafficSeen(instance=None, ok=True), after_s=10.0)
+    asked = story.happens(TrafficSeen(instance=None, ok=False, detail="timeout after 30 s"), after_s=6.0)
     after_it = story.happens(story.counters(), after_s=0.1)
 
     assert "look at one" in asked

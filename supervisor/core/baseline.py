@@ -42,7 +42,7 @@ def learn(baseline: Baseline, before: Evidence, after: Evidence, *, policy: Poli
     if before.instance != after.instance:
         return baseline
     learned = _learn_first_token(baseline, before, after, policy=policy)
-    return _learn_start(_learn_gap(learned, before, after, now=now), before, after, now=now)
+    return _learn_start(_learn_gap(learned, before, after, now=now), before, after, policy=policy, now=now)
 
 
 def slow_after_s(baseline: Baseline, *, policy: Policy) -> float | None:
@@ -80,15 +80,20 @@ def _learn_gap(baseline: Baseline, before: Evidence, after: Evidence, *, now: fl
     since = before.quiet_since
     if since is None or after.quiet_since is not None or not before.cpu_burned:
         return baseline
-    gap_s = now - since
-    return baseline if gap_s < WORTH_KEEPING_S else replace(baseline, gaps_s=_kept(baseline.gaps_s, gap_s, KEPT_GAPS))
-
-
-def _learn_start(baseline: Baseline, before: Evidence, after: Evidence, *, now: float) -> Baseline:
-    has_begun = not before.has_proven_itself and after.has_proven_itself
-    if not has_begun or not after.was_seen_starting:
+    # Only work that came of it shows that the whole of it was work.
+    gap_s = now - max(since, before.burning_since or since)
+    if after.worked_at != now or gap_s < WORTH_KEEPING_S:
         return baseline
-    return replace(baseline, starts_s=_kept(baseline.starts_s, now - after.started_at, KEPT_STARTS))
+    return replace(baseline, gaps_s=_kept(baseline.gaps_s, gap_s, KEPT_GAPS))
+
+
+def _learn_start(baseline: Baseline, before: Evidence, after: Evidence, *, policy: Policy, now: float) -> Baseline:
+    has_begun = not before.has_proven_itself and after.has_proven_itself
+    start_s = now - after.started_at
+    # One that was asleep, or that nobody could look at, proves itself when somebody asks.
+    if not has_begun or not after.was_seen_starting or after.has_slept or start_s > policy.startup_limit_s:
+        return baseline
+    return replace(baseline, starts_s=_kept(baseline.starts_s, start_s, KEPT_STARTS))
 
 
 def _kept(values: tuple[float, ...], value: float, number: int) -> tuple[float, ...]:

@@ -12,6 +12,8 @@ from supervisor.core.verdict import CUT_OFF_BY_PROBES, STALE_GAUGES, Verdict, is
 NOT_YET_THERE = (Reply.REFUSED, Reply.RESET, Reply.LOADING)
 # Their cache is one for all requests, and pages of it; a few tokens more push nobody's out.
 SHARE_THEIR_CACHE = frozenset({Kind.VLLM, Kind.SGLANG, Kind.TGI})
+SHOWS_WORK_SHARE = 0.05  # of a core; a question every two seconds costs a loaded machine up to a hundredth
+NOT_MISSED = 64  # tokens; a canary takes about half of that, a conversation far more
 OVERSTAYED_TICKS = 2  # a server may need a moment to put its model away
 
 
@@ -31,9 +33,11 @@ def decide(before: State, after: State, *, policy: Policy) -> tuple[Action, ...]
 
 
 def _restart(state: State, *, policy: Policy) -> Act:
-    hung = state.asked is None and state.judgement.verdict is Verdict.HUNG
-    grace_s = policy.hung_grace_s if hung else policy.stop_grace_s
-    return Act(verb=state.asked or Verb.RESTART, grace_s=grace_s, by_operator=state.asked is not None)
+    if state.asked is not None:
+        return Act(verb=state.asked, grace_s=policy.stop_grace_s, by_operator=True)
+    graces_s = {Verdict.HUNG: policy.hung_grace_s, Verdict.FAILING: policy.failing_grace_s}
+    grace_s = graces_s.get(state.judgement.verdict, policy.stop_grace_s)
+    return Act(verb=Verb.RESTART, grace_s=grace_s, by_operator=False)
 
 
 def wants_canary(evidence: Evidence, *, policy: Policy, now: float, is_well: bool = True) -> bool:
@@ -44,8 +48,10 @@ def wants_canary(evidence: Evidence, *, policy: Policy, now: float, is_well: boo
     every doubt that it could settle, while the target has yet to be well again, and when proof has grown old and no
     user is likely to come back.
     """
-    if evidence.canary_since is not None or evidence.is_asleep or not can_be_asked(evidence):
+    if evidence.canary_since is not None or not can_be_asked(evidence):
         return False
+    if evidence.is_asleep and evidence.traffic_failures < policy.failure_threshold:
+        return False  # unless its users cannot wake it
     if _would_hurt(evidence, policy=policy, now=now) or not _may_ask_again(evidence, policy=policy, now=now):
         return False
     proof_at = evidence.last_proof_at
@@ -70,6 +76,9 @@ def _can_settle_a_doubt(evidence: Evidence, *, policy: Policy, now: float) -> bo
     """Whether there is a doubt, and not merely a long prompt being read: a canary would wait until its end."""
     spell = quiet(evidence, policy=policy, now=now)
     if spell is None:
+        answered_lately = evidence.last_reply is Reply.ANSWERED and not evidence.blind_detail
+        if answered_lately and now - (evidence.answered_at or 0.0) < policy.canary_every_s:
+            return False  # users may ask what nobody could answer, many times a second
         return _has_disappointed(evidence) or _may_be_stale(evidence)
     return not evidence.cpu_burned or now - spell.since >= policy.stall_after_s
 
@@ -79,7 +88,7 @@ def _is_spared(evidence: Evidence, *, policy: Policy, now: float) -> bool:
 
     Where users' requests prove nothing by themselves, that is no reason for ever.
     """
-    if evidence.kind in SHARE_THEIR_CACHE or evidence.served_at is None:
+    if evidence.kind in SHARE_THEIR_CACHE or evidence.served_at is None or _has_a_slot_to_spare(evidence.slots):
         return False
     return now - min(evidence.served_at, evidence.last_proof_at or 0.0) < policy.spare_s
 
@@ -87,15 +96,22 @@ def _is_spared(evidence: Evidence, *, policy: Policy, now: float) -> bool:
 def _would_hurt(evidence: Evidence, *, policy: Policy, now: float) -> bool:
     """Whether a canary would take something from a user."""
     if evidence.kind in CUT_OFF_BY_PROBES:
-        knows_idle = evidence.cpu_idle_since is not None and now - evidence.cpu_idle_since >= policy.tick_s
-        is_stuck = evidence.burning_since is not None and not is_left_to_work(evidence, policy=policy, now=now)
-        return not knows_idle and not is_stuck
+        return _would_cut_off(evidence, policy=policy, now=now)
     if not evidence.is_saturated or evidence.silent_since is not None:
         return False
     if evidence.standing_since is not None:
         return not _may_be_stale(evidence)
     # Requests that come and go without a token of an answer keep the slots at work too.
     return now - (evidence.last_proof_at or evidence.seen_at) < policy.canary_every_s
+
+
+def _would_cut_off(evidence: Evidence, *, policy: Policy, now: float) -> bool:
+    """Whether somebody may be being served who would lose the answer; none is where all of them fail."""
+    if evidence.burning_since is not None:
+        return is_left_to_work(evidence, policy=policy, now=now)
+    if evidence.traffic_failures >= policy.failure_threshold:
+        return False
+    return evidence.cpu_idle_since is None or now - evidence.cpu_idle_since < policy.tick_s
 
 
 def _may_be_stale(evidence: Evidence) -> bool:
@@ -106,7 +122,9 @@ def _may_be_stale(evidence: Evidence) -> bool:
 def _may_ask_again(evidence: Evidence, *, policy: Policy, now: float) -> bool:
     """Whether the last canary is long enough ago, or its server has come up since."""
     ended_at = evidence.canary_ended_at
-    if ended_at is None or now - ended_at >= policy.canary_retry_s:
+    # What a person must mend, or a restart that is not due yet, is not hurried by asking.
+    is_known = evidence.last_reply is Reply.DENIED or evidence.failures > policy.failure_threshold
+    if ended_at is None or now - ended_at >= (policy.canary_every_s if is_known else policy.canary_retry_s):
         return True
     was_read_since = bool(evidence.slots) and evidence.changed_at is not None and evidence.changed_at > ended_at
     return was_read_since and evidence.last_reply in NOT_YET_THERE
@@ -135,7 +153,7 @@ def looks_gently(evidence: Evidence, *, policy: Policy, now: float) -> bool:
         return False
     if evidence.is_asleep:
         return True
-    if evidence.is_working or evidence.cpu_burned or evidence.canary_since is not None:
+    if evidence.is_working or _shows_work(evidence) or evidence.canary_since is not None:
         return False
     if is_in_doubt(evidence, policy=policy, now=now):
         return False
@@ -161,10 +179,24 @@ def can_be_asked(evidence: Evidence) -> bool:
     return evidence.instance is not None or evidence.old_instance is None
 
 
+def _shows_work(evidence: Evidence) -> bool:
+    """Whether it burns more CPU than our own questions cost it."""
+    return bool(evidence.cpu_burned) and evidence.burned_s >= SHOWS_WORK_SHARE * evidence.measured_s
+
+
 def least_lost(slots: tuple[Slot, ...]) -> int | None:
     """Return the idle slot that a canary costs least: it keeps the fewest tokens; None where none is idle.
 
     What a gentle look shows as a slot is none.
     """
-    idle = [slot for slot in slots if not slot.busy and slot.id >= 0]
+    idle = _idle(slots)
     return min(idle, key=lambda slot: (slot.cached or 0, slot.id)).id if idle else None
+
+
+def _has_a_slot_to_spare(slots: tuple[Slot, ...]) -> bool:
+    """Whether an idle slot keeps nothing that a user would miss: nothing at all, or our own last canary."""
+    return any(slot.cached is not None and slot.cached <= NOT_MISSED for slot in _idle(slots))
+
+
+def _idle(slots: tuple[Slot, ...]) -> list[Slot]:
+    return [slot for slot in slots if not slot.busy and slot.id >= 0]

@@ -16,6 +16,7 @@ class Evidence:
     """What is known about one instance of a target, since we first saw it at `seen_at`."""
 
     seen_at: float
+    relays: bool = False  # it waits for other servers, so that its idle CPU is no sign
     engine: EngineSeen | None = None  # None: the engine has not told us yet
     engine_at: float | None = None  # when it told us last
     engine_detail: str = ""  # why it could not be asked, if the last question failed
@@ -37,8 +38,9 @@ class Evidence:
     has_slept: bool = False  # it, or an earlier life of it, has put its model away
     closely_at: float | None = None  # the last look that may have kept it from falling asleep
     idle_since: float | None = None  # every readable look since then showed no slot at work
-    looked_at: float | None = None  # the last readable look
+    looked_at: float | None = None  # when the last readable look was begun
     served_at: float | None = None  # the last sign of a user's request, that left something worth keeping in a cache
+    still: tuple[tuple[Slot, float], ...] = ()  # slots at work that have not moved, each since when
     leaked_since: float | None = None  # a slot has stood at work since then while others answered
 
     cpu_idle_since: float | None = None  # every sample since then showed nothing: no CPU, no GPU, no disk
@@ -46,6 +48,8 @@ class Evidence:
     burning_since: float | None = None  # every sample since then showed work, whatever else was seen
     burned_s: float = 0.0  # CPU (or GPU) seconds in the present spell without progress ...
     measured_s: float = 0.0  # ... over so many seconds of it
+    burst_at: float | None = None  # the last sample that showed work
+    cpu_seen_at: float | None = None  # the last sample; of the time since then nobody knows
     gpu_share: float | None = None  # of the last sample; None: on no GPU that we can see
     gpu_is_unknown: bool = False  # ... it is on one, and nobody can tell what it does there
     waits_for_disk: bool = False  # at the last sample

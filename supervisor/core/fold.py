@@ -29,6 +29,10 @@ UNHEARD = frozenset({Reply.SILENT, *UNREACHED})
 BLIND = "for a reason we do not know"
 BAD = frozenset({Reply.FAILED, Reply.INVALID})
 TURNED_ROUND_S = 5.0  # counters silent for so long, and then there again: the loop that answers them has come round
+LONE_BURST_S = 0.15  # of CPU: what a health check burns that runs in its server's container
+LONE_EVERY_S = 4.0  # more often than this, it is work
+UNMEASURED_S = 5.0  # between two samples; after more, idleness is measured anew
+STILL_UP_S = 5.0  # counters read so lately: a connection that breaks is no server that is gone
 LATELY = 3  # first tokens that are compared with what is usual
 
 
@@ -36,6 +40,7 @@ def new_life(evidence: Evidence, *, instance: str | None, started_at: float, now
     """Forget everything about the last instance; attempts go on counting so that late answers are told apart."""
     return Evidence(
         seen_at=now,
+        relays=evidence.relays,
         instance=instance,
         started_at=started_at,
         engine=evidence.engine,
@@ -64,7 +69,7 @@ def take(evidence: Evidence, seen: Observation, *, policy: Policy, now: float) -
         case ProgressSeen() | CpuSeen() | CanarySent() | CanaryEnded() if seen.instance != evidence.instance:
             return evidence
         case ProgressSeen():
-            return _take_progress(evidence, seen, now=now)
+            return _take_progress(evidence, seen, policy=policy, now=now)
         case CpuSeen():
             return _take_cpu(evidence, seen, policy=policy, now=now)
         case CanarySent():
@@ -87,6 +92,7 @@ def forgive(evidence: Evidence, *, now: float, detail: str = "") -> Evidence:
         unanswered_since=now if evidence.unanswered_since is not None else None,
         loading_since=now if evidence.loading_since is not None else None,
         idle_since=now if evidence.idle_since is not None else None,
+        changed_at=now if evidence.changed_at is not None else None,
         burning_since=None,
         cpu_idle_since=None,
         cpu_burned=None,
@@ -113,7 +119,8 @@ def _take_engine(evidence: Evidence, seen: EngineSeen, *, now: float) -> Evidenc
 
 def _take_traffic(evidence: Evidence, seen: TrafficSeen, *, now: float) -> Evidence:
     at = now - seen.age_s
-    if seen.instance not in (None, evidence.instance) or at < max(evidence.seen_at, evidence.traffic_ok_at or 0.0):
+    known_until = (evidence.traffic_ok_at if seen.ok else evidence.last_proof_at) or 0.0
+    if seen.instance not in (None, evidence.instance) or at < max(evidence.seen_at, known_until):
         return evidence  # of another life, or older than what is known
     if not seen.ok:
         return replace(
@@ -127,7 +134,7 @@ def _take_traffic(evidence: Evidence, seen: TrafficSeen, *, now: float) -> Evide
     return _proven(proven, now=now) if began_at < at else replace(proven, traffic_failures=0, traffic_detail="")
 
 
-def _take_progress(evidence: Evidence, seen: ProgressSeen, *, now: float) -> Evidence:
+def _take_progress(evidence: Evidence, seen: ProgressSeen, *, policy: Policy, now: float) -> Evidence:
     if seen.reply is Reply.NOT_RUN:
         return replace(evidence, blind_detail=seen.detail or BLIND)
     is_asleep = seen.reply is Reply.ASLEEP
@@ -142,7 +149,7 @@ def _take_progress(evidence: Evidence, seen: ProgressSeen, *, now: float) -> Evi
         loading_since=_loading_since(evidence, seen.reply, now=now),
     )
     if seen.reply is Reply.ANSWERED:
-        return _take_slots(before, seen.slots, now=now)
+        return _take_slots(before, seen, policy=policy, now=now)
     before = _count_refusal(before, seen.reply, now=now)
     if seen.reply in UNHEARD:
         since = now - seen.took_s if evidence.silent_since is None else evidence.silent_since
@@ -158,8 +165,13 @@ def _count_refusal(evidence: Evidence, reply: Reply, *, now: float) -> Evidence:
     return replace(evidence, refusals=evidence.refusals + 1, refused_since=since)
 
 
-def _take_slots(evidence: Evidence, slots: tuple[Slot, ...], *, now: float) -> Evidence:
+def _take_slots(evidence: Evidence, seen: ProgressSeen, *, policy: Policy, now: float) -> Evidence:
+    slots = seen.slots
+    still = _still_at_work(evidence, slots, now=now)
     leaked = evidence.leaked.intersection(slots)
+    if len(still) < len(slots) and evidence.slots != slots:
+        # Others come and go, or move; one that has stood all the while will not.
+        leaked |= {slot for slot, since in still if now - since >= policy.stall_after_s}
     alive = [slot for slot in slots if slot not in leaked]
     at_work = any(slot.busy for slot in alive)
     before = {slot.id: slot for slot in evidence.slots if slot not in leaked}
@@ -175,12 +187,13 @@ def _take_slots(evidence: Evidence, slots: tuple[Slot, ...], *, now: float) -> E
         evidence,
         slots=slots,
         leaked=leaked,
-        leaked_since=evidence.leaked_since if leaked else None,
+        leaked_since=(evidence.leaked_since or now) if leaked else None,
+        still=still,
         refusals=0,
         refused_since=None,
         silent_since=None,
         readable_ever=True,
-        looked_at=now,
+        looked_at=now - seen.took_s,
         idle_since=None if at_work else now if evidence.idle_since is None else evidence.idle_since,
         worked_at=now if moved else evidence.worked_at,
         served_at=now if is_served else evidence.served_at,
@@ -193,6 +206,13 @@ def _take_slots(evidence: Evidence, slots: tuple[Slot, ...], *, now: float) -> E
     # Idle slots end a spell of silence, unless a canary is out there that none of them has taken up.
     ends = moved or came_round or (not at_work and evidence.canary_since is None)
     return _still_cpu(evidence) if ends else evidence
+
+
+def _still_at_work(evidence: Evidence, slots: tuple[Slot, ...], *, now: float) -> tuple[tuple[Slot, float], ...]:
+    """Return the slots at work that are as they were, each with the time since when."""
+    known = dict(evidence.still)
+    before = set(evidence.slots)
+    return tuple((slot, known.get(slot, now)) for slot in slots if slot.busy and slot in before)
 
 
 def _has_moved(before: Slot, after: Slot) -> bool:
@@ -223,7 +243,9 @@ def _has_come_round(evidence: Evidence, *, now: float) -> bool:
     Builds without a count of the prompt show the same after each batch of it, and nothing at all in its midst.
     """
     since = evidence.silent_since
-    return since is not None and now - since >= TURNED_ROUND_S and bool(evidence.cpu_burned)
+    may_show_the_same = any(slot.is_reading and not slot.prefilled for slot in evidence.slots)
+    was_silent = since is not None and now - since >= TURNED_ROUND_S
+    return was_silent and may_show_the_same and bool(evidence.cpu_burned)
 
 
 def _take_cpu(evidence: Evidence, seen: CpuSeen, *, policy: Policy, now: float) -> Evidence:
@@ -237,14 +259,25 @@ def _take_cpu(evidence: Evidence, seen: CpuSeen, *, policy: Policy, now: float) 
         waits_for_disk=seen.waits_for_disk,
         burned_s=evidence.burned_s + max(seen.burned_s, gpu_share * seen.over_s),
         measured_s=evidence.measured_s + seen.over_s,
+        cpu_seen_at=now,
     )
     if works:
         since = now - seen.over_s if evidence.burning_since is None else evidence.burning_since
-        return replace(known, cpu_burned=True, burning_since=since, cpu_idle_since=None)
+        known = replace(known, burst_at=now, burning_since=since)
+        is_more_than_cpu = gpu_share >= policy.gpu_idle_share or seen.waits_for_disk
+        if _is_lone_burst(evidence, now=now) and seen.burned_s < LONE_BURST_S and not is_more_than_cpu:
+            return known  # it stays idle
+        return replace(known, cpu_burned=True, cpu_idle_since=None)
     if seen.gpu_is_unknown:
         return replace(known, cpu_burned=None, burning_since=None, cpu_idle_since=None)
-    since = now - seen.over_s if evidence.cpu_idle_since is None else evidence.cpu_idle_since
+    is_gap = evidence.cpu_seen_at is None or now - seen.over_s - evidence.cpu_seen_at > UNMEASURED_S
+    since = now - seen.over_s if evidence.cpu_idle_since is None or is_gap else evidence.cpu_idle_since
     return replace(known, cpu_burned=False, burning_since=None, cpu_idle_since=since)
+
+
+def _is_lone_burst(evidence: Evidence, *, now: float) -> bool:
+    """Whether a burst of CPU stands alone: a health check in the container comes and goes, work goes on."""
+    return evidence.cpu_burned is False and (evidence.burst_at is None or now - evidence.burst_at >= LONE_EVERY_S)
 
 
 def _take_sending(evidence: Evidence, seen: CanarySent, *, now: float) -> Evidence:
@@ -270,7 +303,10 @@ def _take_canary(evidence: Evidence, seen: CanaryEnded, *, now: float) -> Eviden
         answers=evidence.answers if seen.reply in GOOD else 0,
         unanswered_since=evidence.waiting_since if seen.reply is Reply.SILENT else None,
     )
-    ended = _count_refusal(ended, seen.reply, now=now)
+    if seen.reply is Reply.RESET and _is_still_up(evidence, now=now):
+        ended = replace(ended, failures=evidence.failures + 1, last_detail=f"hung up on the canary: {seen.detail}")
+    else:
+        ended = _count_refusal(ended, seen.reply, now=now)
     if seen.reply not in GOOD:
         return ended
     lately_s = ended.lately_s
@@ -279,10 +315,17 @@ def _take_canary(evidence: Evidence, seen: CanaryEnded, *, now: float) -> Eviden
     return _proven(replace(ended, answered_at=now, first_token_s=seen.first_token_s, lately_s=lately_s), now=now)
 
 
+def _is_still_up(evidence: Evidence, *, now: float) -> bool:
+    looked_at = evidence.looked_at
+    return evidence.silent_since is None and looked_at is not None and now - looked_at < STILL_UP_S
+
+
 def _proven(evidence: Evidence, *, now: float) -> Evidence:
     """End every spell: somebody has had a whole answer. A slot that stands all the same says nothing of the rest."""
     has_slots = evidence.standing_since is not None and evidence.queued is None
     stood = {slot for slot in evidence.slots if slot.busy} if has_slots else set()
+    if len(stood) == len(evidence.slots):
+        stood = set()  # then it was one of them that answered
     leaked = evidence.leaked | stood
     proven = replace(
         evidence,
@@ -293,6 +336,7 @@ def _proven(evidence: Evidence, *, now: float) -> Evidence:
         unanswered_since=None,
         idle_since=None,
         changed_at=now,
+        burning_since=None if evidence.burning_since is None else now,
         answers=evidence.answers + 1,
         traffic_failures=0,
         traffic_detail="",

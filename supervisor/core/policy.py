@@ -36,7 +36,8 @@ class Policy:
     flap_window_s: float = 600.0  # ... in so long is flapping:
     flap_answers: int = 2  # good answers in a row before it counts as well again
     startup_limit_s: float = 300.0  # from the instance's start to its first good answer
-    hung_grace_s: float = 2.0  # a hung server will not go by itself
+    hung_grace_s: float = 1.0  # a hung server will not go by itself
+    failing_grace_s: float = 10.0  # nor may one that fails inside; and nobody waits for its answers
     stop_grace_s: float = 30.0  # the rest may
     backoff_first_s: float = 10.0  # before the second restart in a row; then doubled
     backoff_max_s: float = 300.0

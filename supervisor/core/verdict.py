@@ -78,7 +78,7 @@ def _weigh_all(evidence: Evidence, *, policy: Policy, baseline: Baseline, now: f
         or _by_ourselves(evidence)
         or _by_refusals(evidence, policy=policy, now=now)
         or _by_loading(evidence, policy=policy, now=now)
-        or _by_sleep(evidence)
+        or _by_sleep(evidence, policy=policy)
     )
     if certain:
         return certain
@@ -215,8 +215,8 @@ def _by_loading(evidence: Evidence, *, policy: Policy, now: float) -> Judgement 
     return Judgement(verdict=Verdict.HUNG, reason="NeverReady", message=message, since=began_at)
 
 
-def _by_sleep(evidence: Evidence) -> Judgement | None:
-    if not evidence.is_asleep:
+def _by_sleep(evidence: Evidence, *, policy: Policy) -> Judgement | None:
+    if not evidence.is_asleep or evidence.traffic_failures >= policy.failure_threshold:
         return None
     return Judgement(verdict=Verdict.ASLEEP, reason="Asleep", message="asleep until somebody asks")
 
@@ -241,8 +241,8 @@ def _by_silence(evidence: Evidence, *, policy: Policy, now: float) -> Judgement 
 
 def _weigh(evidence: Evidence, spell: Quiet, *, policy: Policy, now: float) -> tuple[Verdict, str]:
     """Weigh a quiet spell by what the CPU says: idle is strong evidence, burning may be a long prefill."""
-    if evidence.cpu_idle_since is not None:
-        idle_s = now - max(spell.since, evidence.cpu_idle_since)
+    if evidence.cpu_idle_since is not None and not evidence.relays:
+        idle_s = (evidence.cpu_seen_at or now) - max(spell.since, evidence.cpu_idle_since)
         return (Verdict.HUNG if idle_s >= policy.hung_after_s else Verdict.SUSPECT), "cpu idle"
     quiet_s = now - spell.since
     works = _what_works(evidence)
@@ -254,6 +254,8 @@ def _weigh(evidence: Evidence, spell: Quiet, *, policy: Policy, now: float) -> t
 
 
 def _what_works(evidence: Evidence) -> str:
+    if evidence.relays:
+        return "perhaps waiting for another server"
     if not evidence.cpu_burned:
         return "cpu idle, gpu unknown" if evidence.gpu_is_unknown else "cpu unknown"
     return "waiting for its disk" if evidence.waits_for_disk else "cpu burning"
@@ -285,7 +287,8 @@ def _by_slowness(evidence: Evidence, *, policy: Policy, baseline: Baseline, now:
         message = f"slot {stuck} of {len(evidence.slots)} is stuck, others answer"
         return Judgement(verdict=Verdict.DEGRADED, reason="SlotStuck", message=message)
     limit_s = slow_after_s(baseline, policy=policy)
-    lately_s = evidence.lately_s
+    # Nothing was asked of it for long, since its users keep it at work: then they tell best how it is.
+    lately_s = evidence.lately_s if now - (evidence.answered_at or now) < policy.spare_s else ()
     if limit_s is None or len(lately_s) < policy.failure_threshold or min(lately_s) <= limit_s:
         return None
     message = f"{_first_token(lately_s[-1])}, usually after {_ms(baseline.usual_first_token_s or 0.0)}"
@@ -297,6 +300,9 @@ def _by_proof(evidence: Evidence, *, policy: Policy, now: float) -> Judgement:
         return Judgement(verdict=Verdict.BUSY, reason="SlotsMoving", message="every slot at work")
     if is_left_to_work(evidence, policy=policy, now=now):
         return Judgement(verdict=Verdict.BUSY, reason="CpuBurning", message="at work, says its cpu")
+    if evidence.traffic_failures >= policy.failure_threshold:
+        message = f"its users fail: {evidence.traffic_detail or 'nobody said why'}"
+        return Judgement(verdict=Verdict.SUSPECT, reason="UsersFail", message=message)
     if evidence.last_reply is Reply.OVERLOADED:
         since = evidence.last_proof_at or evidence.seen_at
         verdict = Verdict.BUSY if now - since < policy.stall_after_s else Verdict.SUSPECT

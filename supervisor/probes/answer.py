@@ -19,9 +19,13 @@ BROKEN_ENDS = frozenset({"error", "abort"})  # vLLM's and SGLang's words for a g
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checker:
-    """Decides whether a response answers a canary; `error_patterns` find errors dressed as content."""
+    """Decides whether a response answers a canary; `error_patterns` find errors dressed as content.
+
+    `busy_patterns` find a server's saying, dressed so too, that it or one behind it has too much to do.
+    """
 
     error_patterns: tuple[re.Pattern[str], ...] = ()
+    busy_patterns: tuple[re.Pattern[str], ...] = ()
 
     def check(
         self, status: int, headers: Mapping[str, str], body: bytes, *, kind: CanaryKind = "chat"
@@ -38,9 +42,11 @@ class Checker:
             return Reply.INVALID, short(f"status 200, but {error}")
         except NotAnAnswerError as error:
             return Reply.INVALID, short(f"status 200, but {error}")
-        for pattern in self.error_patterns:
-            if pattern.search(content[:MAX_JUDGED]):
-                return Reply.INVALID, short(f"an error dressed as content: {content}")
+        judged = content[:MAX_JUDGED]
+        if any(pattern.search(judged) for pattern in self.busy_patterns):
+            return Reply.OVERLOADED, short(f"says: {content}")
+        if any(pattern.search(judged) for pattern in self.error_patterns):
+            return Reply.INVALID, short(f"an error dressed as content: {content}")
         if _is_garbage(content):
             return Reply.INVALID, short(f"garbage: {content[:MAX_JUDGED]!a}")
         return Reply.ANSWERED, ""

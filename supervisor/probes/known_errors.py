@@ -5,10 +5,13 @@ Each is anchored at the beginning, and at the end where the sentence is fixed: a
 
 from collections.abc import Mapping
 
+# An answer all the same to the question whether whoever says it is alive.
+KNOWN_AS_BUSY: Mapping[str, tuple[str, ...]] = {
+    "benchai": (r"^\s*Model .{1,100} is currently busy\. Please try again in a moment\.\s*$",),
+}
 KNOWN_ERRORS: Mapping[str, tuple[str, ...]] = {
     # Its router answers with status 200 and a complete chat completion, whatever went wrong.
     "benchai": (
-        r"^\s*Model .{1,100} is currently busy\. Please try again in a moment\.\s*$",
         r"^\s*Reasoning failed: ",
         r"^\s*Reasoning error: ",
         r"^\s*Request timed out after \d+ (?:second|minute)s?\b",

@@ -14,6 +14,8 @@ UNABLE = re.compile(
     r"|does not support (?:image|vision|multimodal|embedding|completion|chat|generate)",
     re.IGNORECASE,
 )
+# How servers say with a 503 that they are at work for others: Ollama, old llama.cpp, vLLM.
+FULL = re.compile(r"server busy|no slot available|queue is full|overloaded|maximum pending", re.IGNORECASE)
 # The cure comes first: a long saying of the server's is cut.
 CURES: Mapping[CanaryKind, str] = {
     "chat": 'it does no chat: set this target\'s canary, such as "embeddings"',
@@ -30,7 +32,7 @@ def meaning(status: int, headers: Mapping[str, str], body: bytes, *, kind: Canar
     detail = f"status {status}: {message}"
     if is_loading(status, body):
         return Reply.LOADING, short(detail)
-    if status == 429 or (status == 503 and "retry-after" in headers):
+    if status == 429 or (status == 503 and ("retry-after" in headers or FULL.search(message))):
         return Reply.OVERLOADED, short(detail)
     if status == 501 or (status >= 400 and UNABLE.search(message)):
         return Reply.DENIED, short(f"{CURES[kind]} ({detail})")

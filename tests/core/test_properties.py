@@ -154,6 +154,6 @@ def test_a_dead_backend_is_never_routable(spells: list[tuple[Moment, int]]) -> N
 
 @given(chaos)
 def test_a_target_that_works_again_is_up_again(spells: list[tuple[Moment, int]]) -> None:
-    played = Played().play([*unrolled(spells), *[IDLE] * 10])
+    played = Played().play([*unrolled(spells), *[IDLE] * 20])
 
     assert played.state.phase is Phase.UP

@@ -208,7 +208,7 @@ def test_bad_answers_are_suspicious_at_once_and_three_in_a_row_are_failing() -> 
     played.play([failing] * 8)
 
     assert first is Verdict.SUSPECT
-    assert [(act.verb, act.grace_s) for _, act in played.acts] == [(Verb.RESTART, POLICY.stop_grace_s)]
+    assert [(act.verb, act.grace_s) for _, act in played.acts] == [(Verb.RESTART, POLICY.failing_grace_s)]
 
 
 def test_bad_answers_followed_by_silence_are_a_hang() -> None:
