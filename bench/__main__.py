@@ -10,7 +10,7 @@ from typing import Final
 import httpx
 from docker.errors import DockerException
 
-from bench import cli, recovery, rest
+from bench import cli, harm, recovery, rest, verdicts
 from bench.report import Report
 from bench.world import Options, about
 from testbed.debian import NotToBeHad
@@ -20,6 +20,8 @@ BENCHMARKS: Final[dict[str, Callable[[Found, Options], Report]]] = {
     "recovery": recovery.run,
     "rest": rest.run,
     "cli": cli.run,
+    "harm": harm.run,
+    "verdicts": verdicts.run,
 }
 # What may go wrong around us; anything else is a mistake in the benchmark and ends all of them.
 TROUBLE: Final = (OSError, RuntimeError, subprocess.SubprocessError, httpx.HTTPError, DockerException, NotToBeHad)
@@ -29,9 +31,9 @@ def main() -> int:
     """Run what the command line names."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", metavar="NAME", nargs="*", help=f"{', '.join(BENCHMARKS)}; none: all of them")
-    parser.add_argument("--runs", type=int, default=5, help="recovery: how often each fault (%(default)s)")
+    parser.add_argument("--runs", type=int, default=5, help="recovery, verdicts: rounds (%(default)s)")
     parser.add_argument("--peer-runs", type=int, default=3, help="recovery: the same for the peer (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=120.0, help="rest: how long it is watched (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=120.0, help="rest, harm: how long it is watched (%(default)s)")
     parser.add_argument("--seed", type=int, default=20261123, help="of all that is random (%(default)s)")
     asked = parser.parse_args()
     if strangers := set(asked.names) - BENCHMARKS.keys():

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,13 +62,15 @@ class ContainerServers(Leaving):
         ready: bool = True,
         cpus: float | None = None,
         memory: str | None = None,
+        publish: Mapping[int, int] | None = None,
         **more: Any,
     ) -> str:
         """Start a server and return its URL.
 
         `cpus` is a share of the machine's cores, given once it is ready (see `throttle`), `memory` is the engine's
-        limit (`"64m"`), `more` goes to the SDK's `containers.run` as it is (`healthcheck`, `restart_policy`, ...);
-        there is no restart policy unless given: what restarts it here is what we test.
+        limit (`"64m"`), `publish` maps further ports of the container to ports of the loopback, `more` goes to the
+        SDK's `containers.run` as it is (`entrypoint`, `healthcheck`, `restart_policy`, ...); there is no restart policy
+        unless given: what restarts it here is what we test.
         """
         port = port or free_port()
         self._client.containers.run(
@@ -76,7 +79,7 @@ class ContainerServers(Leaving):
             name=name,
             detach=True,
             labels=self._labels,
-            ports={f"{INNER_PORT}/tcp": (LOOPBACK, port)},
+            ports={f"{inner}/tcp": (LOOPBACK, outer) for inner, outer in {INNER_PORT: port, **(publish or {})}.items()},
             volumes=[f"{model.resolve().parent}:/models:ro"],
             mem_limit=memory,
             **more,
@@ -118,12 +121,13 @@ class ContainerServers(Leaving):
 
     def kill(self, name: str) -> None:
         """Kill the server's process from outside: `docker kill` would be an operator's stop to the engine."""
-        container = self.container(name)
-        pid = container.attrs["State"]["Pid"]
-        if not (_is_ours_to_signal(pid, container.id or "") and _signalled(pid)):
-            self._kill_from_beside(pid)
+        pid = self._signal(name, signal.SIGKILL)
         # A restart policy may have the next one up already.
         wait_until(lambda: self.pid(name) != pid, f"{name} dead", within_s=10.0)
+
+    def halt(self, name: str) -> None:
+        """Stop the server's process with SIGSTOP from outside: unlike `pause`, the engine does not know of it."""
+        self._signal(name, signal.SIGSTOP)
 
     def pause(self, name: str) -> None:
         """Freeze the whole container."""
@@ -158,9 +162,17 @@ class ContainerServers(Leaving):
             problem.add_note(self.log(name))
             raise
 
-    def _kill_from_beside(self, pid: int) -> None:
+    def _signal(self, name: str, number: signal.Signals) -> int:
+        """Signal the server's process, unseen by the engine, and return its id."""
+        container = self.container(name)
+        pid = int(container.attrs["State"]["Pid"])
+        if not (_is_ours_to_signal(pid, container.id or "") and _signalled(pid, number)):
+            self._signal_from_beside(pid, number)
+        return pid
+
+    def _signal_from_beside(self, pid: int, number: signal.Signals) -> None:
         """Send the signal from a container that sees the host's processes: we may not be root, or not on that host."""
-        script = f"import os; os.kill({pid}, {signal.SIGKILL:d})"
+        script = f"import os; os.kill({pid}, {number:d})"
         self._client.containers.run(
             self._image, ["-c", script], entrypoint=[PYTHON], pid_mode="host", labels=self._labels, remove=True
         )
@@ -192,9 +204,9 @@ def _is_ours_to_signal(pid: int, container_id: str) -> bool:
         return False
 
 
-def _signalled(pid: int) -> bool:
+def _signalled(pid: int, number: signal.Signals) -> bool:
     try:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
     except PermissionError:
         return False
     return True

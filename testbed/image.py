@@ -29,6 +29,7 @@ REPOSITORY: Final = "benchai-testbed/llama.cpp"
 LABEL: Final = "benchai.testbed"
 PYTHON: Final = "/usr/bin/python3"  # where the interpreter lies in the image
 SCRIPTS: Final = "/srv"
+OLD_LLAMA: Final = (PYTHON, "-m", "testbed.old_llama")  # the image's other entrypoint
 SITE: Final = "/usr/lib/testbed-site"
 LIBRARIES: Final = "/usr/lib/testbed-libs"
 LEFT_OUT: Final = re.compile(
@@ -38,7 +39,7 @@ LEFT_OUT: Final = re.compile(
 HERE: Final = Path(__file__).resolve().parent
 CHANGES: Final = (
     f'ENTRYPOINT ["{PYTHON}", "{SCRIPTS}/llama_server.py"]',
-    f"ENV PYTHONPATH={SITE}",
+    f"ENV PYTHONPATH={SITE}:{SCRIPTS}",
     f"ENV LD_LIBRARY_PATH={LIBRARIES}",
     "ENV LLAMA_ARG_HOST=0.0.0.0",
     f"LABEL {LABEL}=image",
@@ -64,7 +65,7 @@ def tag_as(client: docker.DockerClient, image: str, name: str) -> None:
 def content_hash() -> str:
     """Name what would be in the image, without making it."""
     parts = [sys.version, sysconfig.get_platform(), importlib.metadata.version("xllamacpp"), *CHANGES]
-    parts += [(HERE / name).read_text() for name in ("image.py", "llama_server.py", "freeze.py")]
+    parts += [file.read_text() for file in (HERE / "image.py", *_programs().values())]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
@@ -81,9 +82,16 @@ def _fill(tar: tarfile.TarFile) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         binaries = [*_interpreter(tar), *_standard_library(tar), *_wheel(tar, Path(scratch))]
         _shared_libraries(tar, binaries)
-    for script in ("llama_server.py", "freeze.py"):
-        _add(tar, HERE / script, f"{SCRIPTS}/{script}")
+    for target, source in _programs().items():
+        _add(tar, source, target)
     _add_directory(tar, "/tmp", mode=0o1777)  # noqa: S108 - a directory of the image, not of this machine
+
+
+def _programs() -> dict[str, Path]:
+    """Map where our own programs lie in the image to where they lie here: bare scripts, and one package."""
+    package = [HERE / "__init__.py", *sorted((HERE / "old_llama").glob("*.py"))]
+    scripts = {f"{SCRIPTS}/{name}": HERE / name for name in ("llama_server.py", "freeze.py")}
+    return scripts | {f"{SCRIPTS}/testbed/{file.relative_to(HERE)}": file for file in package}
 
 
 def _interpreter(tar: tarfile.TarFile) -> Iterator[Path]:
