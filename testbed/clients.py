@@ -13,13 +13,19 @@ import httpx
 
 LOOPBACK: Final = "127.0.0.1"
 POLL_S: Final = 0.02
+_given: Final[set[int]] = set()
 
 
 def free_port() -> int:
-    """Return a port of the loopback that nothing listens on at the moment."""
-    with socket.socket() as listener:
-        listener.bind((LOOPBACK, 0))
-        return int(listener.getsockname()[1])
+    """Return a port of the loopback that nothing listens on at the moment, and that was not given to anybody here."""
+    with contextlib.ExitStack() as held:
+        while True:
+            listener = held.enter_context(socket.socket())
+            listener.bind((LOOPBACK, 0))
+            port = int(listener.getsockname()[1])
+            if port not in _given:  # several ask at once, and listen only later
+                _given.add(port)
+                return port
 
 
 def wait_until(true: Callable[[], bool], what: str, *, within_s: float = 30.0) -> None:
