@@ -73,15 +73,8 @@ class Finding:
     says: str
     cure: str
     is_hint: bool = False
-    names_file: bool = True  # False: it is about a model file that other words name
+    lacks_path: bool = False  # it is about a model file whose name other lines tell
     helps_restart: bool = False
-
-    def named(self, path: str) -> "Finding":
-        """Return the same about the file `path`."""
-        says = shortened(f"{self.says}: {path}")
-        return Finding(
-            cause=self.cause, says=says, cure=self.cure, is_hint=self.is_hint, helps_restart=self.helps_restart
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +90,7 @@ class Sign:
     says: str
     cure: str = ""
     is_hint: bool = False
-    names_file: bool = True
+    lacks_path: bool = False
     at_start: bool = False  # only a server that is about to start says so
     helps_restart: bool = False
 
@@ -110,9 +103,14 @@ class Sign:
             says=shortened(self.says.format_map(fields)),
             cure=self.cure.format_map(fields),
             is_hint=self.is_hint,
-            names_file=self.names_file,
+            lacks_path=self.lacks_path,
             helps_restart=self.helps_restart,
         )
+
+
+def sign(cause: Cause, pattern: str, says: str, cure: str = "", **more: bool) -> Sign:
+    """Return a sign; `more` are its marks, such as `is_hint`."""
+    return Sign(cause=cause, pattern=re.compile(pattern, re.ASCII), says=says, cure=cure, **more)
 
 
 def cleaned(text: str, *, most: int) -> str:
