@@ -17,6 +17,7 @@ import httpx
 import pytest
 from docker.errors import ImageNotFound
 
+from testbed import tiny_projector
 from testbed.base_image import ensure_base_image
 from testbed.clients import LOOPBACK, wait_until
 from testbed.compose import Compose
@@ -107,10 +108,10 @@ def stack(
 
 
 def put_models(directory: Path, services: dict[str, dict[str, Any]], model: Path) -> None:
-    """Put the tiny model where each server looks for its own, and a stand-in for the projector."""
+    """Put the tiny model where each server looks for its own, and a tiny projector."""
     for name in MODELS:
         shutil.copy(model, directory / Path(flag(services[name], "-m")).name)
-    (directory / Path(flag(services["vision"], "--mmproj")).name).write_text("no projector\n")
+    shutil.copy(tiny_projector.ensure(), directory / Path(flag(services["vision"], "--mmproj")).name)
 
 
 def must_be_free(engine: docker.DockerClient) -> None:
