@@ -11,13 +11,13 @@ from tests.fakes.story import PLANNER, Story
 def test_a_machine_that_was_suspended_is_held_against_nobody() -> None:
     story = Story()
     story.comes_up()
-    for _ in range(9):
+    for _ in range(7):
         story.happens(Due(), story.counters(Reply.SILENT), story.idle_cpu(), after_s=1.0)
 
     story.slept_s += 3600.0
     story.happens(Due(), after_s=1.0)
     blind = story.keeper.state.judgement
-    for _ in range(8):
+    for _ in range(6):
         story.happens(Due(), story.counters(Reply.SILENT), story.idle_cpu(), after_s=1.0)
 
     assert (blind.reason, "suspended for 3600s" in blind.message) == ("CannotLook", True)

@@ -139,6 +139,8 @@ def wants_cpu(evidence: Evidence, *, policy: Policy, now: float) -> bool:
     is_only_witness = evidence.kind in CUT_OFF_BY_PROBES or evidence.sleeps_after_s is not None
     if evidence.is_working or (is_only_witness and not evidence.is_asleep):
         return True
+    if evidence.waiting_since is not None and now - evidence.waiting_since >= policy.canary_deadline_s / 2:
+        return True  # without counters, a queue is told from a hang by this, the moment the canary is overdue
     return quiet(evidence, policy=policy, now=now) is not None
 
 

@@ -20,7 +20,7 @@ class Policy:
     canary_deadline_s: float = 20.0  # older, it is overdue; longer where four times the usual is longer ...
     canary_deadline_max_s: float = 120.0  # ... up to here
     canary_limit_s: float = 600.0  # older, its connection is let go and it counts as never answered
-    hung_after_s: float = 10.0  # strong evidence: no progress and no CPU for so long
+    hung_after_s: float = 8.0  # strong evidence: no progress and no CPU for so long
     stall_after_s: float = 120.0  # weak evidence: no progress, but CPU burns or is unknown
     prefill_limit_s: float = 600.0  # ... while it may be reading a prompt: one batch may take so long
     stall_limit_s: float = 1800.0  # ... and never longer, however slow it is known to be or little CPU it got

@@ -196,3 +196,11 @@ def test_a_canary_goes_where_it_costs_least(slots: list[tuple[int, bool, int | N
     )
 
     assert least_lost(seen) == chosen
+
+
+def test_the_cpu_is_known_by_the_time_a_canary_is_overdue() -> None:
+    waiting = replace(Played().play([IDLE]).evidence, canary_since=NOW)
+    half_s = POLICY.canary_deadline_s / 2
+
+    assert not wants_cpu(waiting, policy=POLICY, now=NOW + half_s - 1.0)
+    assert wants_cpu(waiting, policy=POLICY, now=NOW + half_s)

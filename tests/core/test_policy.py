@@ -34,7 +34,7 @@ def test_the_defaults_do_not_contradict_one_another() -> None:
         ("startup_limit_s", 0.9),
         ("canary_deadline_s", 700.0),
         ("hung_after_s", 1.5),
-        ("stall_after_s", 9.0),
+        ("stall_after_s", 7.0),
         ("backoff_first_s", 301.0),
         ("cpu_idle_share", 1.0),
     ],

@@ -20,7 +20,7 @@ def test_a_long_prefill_is_told_as_work_with_what_would_change_that() -> None:
         "general is busy, and has been for 41 s. Its one slot is at work (5 tokens decoded so far); its counters last"
         " moved 41 s ago, and it has burned 0.9 of a core since, so it is working and not hung. Whoever asks now waits"
         " for a slot. Nothing is done to it. If nothing moves for another 1 min 19 s, routers stop sending to it, and"
-        " after 2 min 19 s it is restarted; should its CPU fall idle, 10 s of that are enough. Routers use it with"
+        " after 2 min 19 s it is restarted; should its CPU fall idle, 8 s of that are enough. Routers use it with"
         " weight 0.3."
     )
 
@@ -129,7 +129,7 @@ def test_a_suspect_with_an_idle_cpu_says_when_it_counts_as_hung() -> None:
 
     assert paragraph.startswith("general is under suspicion, and has been for 5 s. Its counters have been silent for")
     assert "its CPU has been idle for" in paragraph
-    assert "If nothing moves for another 5 s, it is restarted as hung. Routers do not send to it." in paragraph
+    assert "If nothing moves for another 3 s, it is restarted as hung. Routers do not send to it." in paragraph
     assert "To restart it without waiting: benchai-supervisorctl restart general." in paragraph
 
 

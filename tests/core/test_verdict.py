@@ -91,7 +91,7 @@ def test_a_server_frozen_while_idle_is_told_at_the_first_look_and_restarted_soon
     played.play([FROZEN_IDLE] * 12)
 
     assert told_at(played) - froze_at == 1.0
-    assert [at - froze_at for at, _ in played.acts] == [11.0]
+    assert [at - froze_at for at, _ in played.acts] == [POLICY.hung_after_s + 1.0]
 
 
 def test_one_batch_of_a_long_prefill_may_take_minutes() -> None:
@@ -114,7 +114,7 @@ def test_a_livelock_is_confirmed_for_long_before_it_is_restarted() -> None:
 
 
 def test_cpu_that_burned_once_starts_the_measure_of_idleness_anew() -> None:
-    played = Played().play([IDLE, *[FROZEN_IDLE] * 8, LIVELOCKED, *[FROZEN_IDLE] * 8])
+    played = Played().play([IDLE, *[FROZEN_IDLE] * 7, LIVELOCKED, *[FROZEN_IDLE] * 7])
 
     assert played.acts == []
     assert verdict(played) is Verdict.SUSPECT
