@@ -30,6 +30,7 @@ class Working:
     spend: Callable[[Occasion], str]
     seconds: float  # of one spell
     times: int  # in one round
+    is_busy: bool = True  # somebody has it work
     is_served: bool = True  # its users get their answers, so routers have no reason to be told
     is_up_at_first: bool = True
     is_called: str = ""  # the verdict that it must be given, where it is not one of a server in order
@@ -58,10 +59,10 @@ def _old(*flags: str, cpus: float = 0.2, pace: Pace = OLD) -> Make:
 
 SLOW: Final = tiny_model.SLOW
 WORKING: Final = (
-    Working(name="idle", make=_real(), spend=spells.idle, seconds=55, times=4),
-    Working(name="idle, old", make=_old(*COUNTERS), spend=spells.idle, seconds=55, times=4),
-    Working(name="short answers", make=_real(), spend=spells.short, seconds=25, times=8),
-    Working(name="short answers, old, no counters", make=_old(), spend=spells.short, seconds=25, times=8),
+    Working(name="idle", make=_real(), spend=spells.idle, seconds=55, times=4, is_busy=False),
+    Working(name="idle, old", make=_old(*COUNTERS), spend=spells.idle, seconds=55, times=4, is_busy=False),
+    Working(name="short answers", make=_real(), spend=spells.short, seconds=25, times=10),
+    Working(name="short answers, old, no counters", make=_old(), spend=spells.short, seconds=25, times=10),
     Working(name="long answer", make=_real(shape=SLOW, cpus=0.05), spend=spells.generating, seconds=110, times=2),
     Working(name="long answer, old, no counters", make=_old(cpus=0.05), spend=spells.generating, seconds=230, times=1),
     Working(name="queue of four", make=_real(shape=SLOW, cpus=0.05), spend=spells.queueing, seconds=75, times=3),
@@ -103,7 +104,7 @@ WORKING: Final = (
         times=2,
         is_served=False,
     ),
-    Working(name="asleep", make=_real(*SLEEPY), spend=spells.sleeping, seconds=55, times=4),
+    Working(name="asleep", make=_real(*SLEEPY), spend=spells.sleeping, seconds=55, times=4, is_busy=False),
     Working(name="throttled to a crawl", make=_real(shape=SLOW, cpus=0.02), spend=spells.prefill, seconds=240, times=1),
     Working(
         name="wrong key",

@@ -34,11 +34,13 @@ APART_S: Final = 60.0  # between two restarts of one server: less, and the backo
 def run(found: Found, options: Options) -> Report:
     """Measure, and hold the figures against the bar."""
     spells, illnesses = measure(found, WORKING, BROKEN, runs=options.runs, seed=options.seed)
+    strong = [each for each in BROKEN if each.is_strong]
+    _, alone = measure(found, (), strong, runs=options.runs, seed=options.seed + 1)
     return Report(
         name="verdicts",
-        tables=tables(spells, illnesses),
-        results={"seed": options.seed, **results(spells, illnesses)},
-        limits=limits(spells, illnesses),
+        tables=tables(spells, illnesses, alone),
+        results={"seed": options.seed, **results(spells, illnesses, alone)},
+        limits=limits(spells, illnesses, alone),
         notes=[
             "told out, kept: called not routable for a while and not restarted; harmless, and right where it could not"
             " serve anyone",

@@ -33,6 +33,8 @@ from supervisor.schedule import Schedule
 from supervisor.settings import Settings
 from supervisor.turn import Keeper
 
+MOST_WAITING = 100  # messages to one keeper, before more reports say nothing new
+
 
 class Daemon:
     """One daemon's life: its parts, its tasks, its end."""
@@ -182,10 +184,10 @@ class Daemon:
 
     def _report(self, name: str, seen: TrafficSeen) -> bool:
         """Pass on what a router says of a request; False where there is no such target."""
-        if name not in self._keepers:
-            return False
-        self._keepers[name].post(seen)
-        return True
+        keeper = self._keepers.get(name)
+        if keeper is not None and keeper.inbox.qsize() < MOST_WAITING:
+            keeper.post(seen)
+        return keeper is not None
 
     async def _history(self, name: str, limit: int) -> list[dict[str, Any]] | None:
         try:
@@ -199,7 +201,8 @@ class Daemon:
             try:
                 await self._store.keep_baseline(keeper.name, keeper.baseline)
             except (sqlite3.Error, OSError) as error:
-                logger.error("history: cannot write down what is normal for {}: {}", keeper.name, error)
+                logger.error("history: cannot write down what is normal: {}", error)
+                return
 
     async def _wind_up(self, tasks: list[asyncio.Task[None]], servers: list[HttpServer]) -> None:
         """Decide nothing more, let engine calls end, then let everything go."""

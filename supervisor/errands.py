@@ -101,12 +101,15 @@ class Runner:
 
     def inspect(self) -> None:
         """Ask the engine about the target; asked again while one is under way, ask once more after it."""
-        if not self._start("inspect", self._inspect()):
+        fault = EngineSilent(detail="our own inspection failed, see the log")
+        if not self._start("inspect", self._inspect(), or_else=fault):
             self._inspect_again = True
 
     def look(self, instance: str | None, *, engine: EngineSeen | None, with_cpu: bool, gently: bool) -> None:
         """Read the server's counters, if it has any, and what it burns."""
-        self._start("look", self._look(instance, engine, with_cpu=with_cpu, gently=gently))
+        fault = ProgressSeen(instance=instance, reply=Reply.NOT_RUN, detail="our own look failed, see the log")
+        work = self._look(instance, engine, with_cpu=with_cpu, gently=gently)
+        self._start("look", work, or_else=None if self._progress is None else fault)
 
     def send_canary(self, instance: str | None, attempt: int, slot: int | None) -> None:
         """Send a real inference request; an earlier one to a life that has ended is let go."""

@@ -80,7 +80,7 @@ class Keeper:
         self._slept_s = slept_s
         self._slept_before_s = slept_s()
         self._chance = chance
-        self._remembered_at = clock()
+        self._remembered, self._remembered_at = baseline, clock()
         self._pace_s = policy.tick_s
         self._looked_at = 0.0
         self._last_turn_at = clock()
@@ -141,6 +141,7 @@ class Keeper:
                 self._judge(now)
         self._publish(self.snapshot())
         self._send_for_more(message, now=now)
+        self._write_down_what_was_learned(now)
 
     def _leave_no_act_behind(self) -> None:
         """Do not wait for an engine call that a failed turn never sent for."""
@@ -161,8 +162,9 @@ class Keeper:
         else:
             return
         logger.warning("{}: {}; measuring silence anew", self.name, why)
-        if asleep_s > SLEPT_S and self.evidence.canary_since is not None:
+        if asleep_s > SLEPT_S:
             self._errands.forget()
+        if asleep_s > SLEPT_S and self.evidence.canary_since is not None:
             attempt = self.evidence.canary_attempt
             lost = CanaryEnded(instance=self.evidence.instance, attempt=attempt, reply=Reply.NOT_RUN, detail=why)
             self.evidence = take(self.evidence, lost, policy=self._policy, now=now)
@@ -183,9 +185,11 @@ class Keeper:
         if learned is self.baseline:
             return
         self.baseline, self._policy = learned, fit(self._as_set, learned)
-        if now - self._remembered_at >= REMEMBERED_EVERY_S:
-            self._remembered_at = now
-            self._errands.remember(learned)
+
+    def _write_down_what_was_learned(self, now: float) -> None:
+        if self.baseline is not self._remembered and now - self._remembered_at >= REMEMBERED_EVERY_S:
+            self._remembered, self._remembered_at = self.baseline, now
+            self._errands.remember(self.baseline)
 
     def _wish(self, wish: Wish, *, now: float) -> None:
         free = not self.state.phase.is_ours

@@ -322,3 +322,18 @@ async def test_what_was_learned_is_written_down(bench: Callable[..., Bench]) -> 
     await made.settle()
 
     assert await made.runner._store.baseline("general") == learned
+
+
+async def test_a_look_that_fails_in_a_way_nobody_foresaw_is_told_as_our_own_fault(bench: Callable[..., Bench]) -> None:
+    class BrokenCounters(SlowCounters):
+        async def look(self, *, timeout_s: float, gently: bool = False) -> Counters:  # noqa: ARG002
+            raise ValueError("a bug of ours")
+
+    made = bench(ScriptedEngine(), BrokenCounters(Counters(reply=Reply.ANSWERED), after_s=0.0))
+
+    made.runner.look("one", engine=None, with_cpu=False, gently=False)
+    await made.settle()
+
+    (seen,) = made.posted
+    assert isinstance(seen, ProgressSeen)
+    assert (seen.reply, seen.detail) == (Reply.NOT_RUN, "our own look failed, see the log")

@@ -21,6 +21,7 @@ def test_a_machine_that_was_suspended_is_held_against_nobody() -> None:
         story.happens(Due(), story.counters(Reply.SILENT), story.idle_cpu(), after_s=1.0)
 
     assert (blind.reason, "suspended for 3600s" in blind.message) == ("CannotLook", True)
+    assert "forget" in story.ledger.lines  # what was held open may have died with its connection
     assert story.ledger.acts == []
 
 

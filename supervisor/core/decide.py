@@ -63,13 +63,12 @@ def wants_canary(evidence: Evidence, *, policy: Policy, now: float, is_well: boo
 
 
 def is_in_doubt(evidence: Evidence, *, policy: Policy, now: float) -> bool:
-    """Whether anything speaks against it, or we have just been blind."""
+    """Whether anything speaks against it."""
     return _has_disappointed(evidence) or quiet(evidence, policy=policy, now=now) is not None
 
 
 def _has_disappointed(evidence: Evidence) -> bool:
-    answers_badly = evidence.last_reply not in (None, Reply.ANSWERED)
-    return answers_badly or evidence.has_failed_users or bool(evidence.blind_detail)
+    return evidence.last_reply not in (None, Reply.ANSWERED) or evidence.has_failed_users
 
 
 def _can_settle_a_doubt(evidence: Evidence, *, policy: Policy, now: float) -> bool:
@@ -79,7 +78,7 @@ def _can_settle_a_doubt(evidence: Evidence, *, policy: Policy, now: float) -> bo
         answered_lately = evidence.last_reply is Reply.ANSWERED and not evidence.blind_detail
         if answered_lately and now - (evidence.answered_at or 0.0) < policy.canary_every_s:
             return False  # users may ask what nobody could answer, many times a second
-        return _has_disappointed(evidence) or _may_be_stale(evidence)
+        return _has_disappointed(evidence) or bool(evidence.blind_detail) or _may_be_stale(evidence)
     return not evidence.cpu_burned or now - spell.since >= policy.stall_after_s
 
 
@@ -131,7 +130,7 @@ def _may_ask_again(evidence: Evidence, *, policy: Policy, now: float) -> bool:
 
 
 def wants_cpu(evidence: Evidence, *, policy: Policy, now: float) -> bool:
-    """Whether a look should ask the engine for CPU time too: while work is under way, or once something is overdue.
+    """Whether a look should ask the engine for CPU time too: while work is under way, or something is half overdue.
 
     A slot at work may stand still for minutes in a long prefill; what its CPU did meanwhile must be known by then, or
     every long prompt would be suspected first. Where nothing else may be asked, the CPU tells of work.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from supervisor.core.observations import EngineSeen, Kind, Reply, Slot
 
 JUST_BEGUN_S = 5.0
+LATELY = 3  # first tokens that are compared with what is usual
 SLEEPS_AFTER_S = 300.0  # where nobody told after how long
 
 
@@ -55,6 +56,7 @@ class Evidence:
     waits_for_disk: bool = False  # at the last sample
 
     traffic_ok_at: float | None = None  # a router reports a real answer that ended then
+    traffic_first_token_s: float | None = None  # of that answer
     traffic_failed_at: float | None = None  # ... or a failure
     traffic_failures: int = 0  # reported since the last proof of life
     traffic_detail: str = ""

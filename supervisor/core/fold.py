@@ -6,7 +6,7 @@ an argument.
 
 from dataclasses import replace
 
-from supervisor.core.evidence import Evidence
+from supervisor.core.evidence import LATELY, Evidence
 from supervisor.core.observations import (
     CanaryEnded,
     CanarySent,
@@ -33,7 +33,6 @@ LONE_BURST_S = 0.15  # of CPU: what a health check burns that runs in its server
 LONE_EVERY_S = 4.0  # more often than this, it is work
 UNMEASURED_S = 5.0  # between two samples; after more, idleness is measured anew
 STILL_UP_S = 5.0  # counters read so lately: a connection that breaks is no server that is gone
-LATELY = 3  # first tokens that are compared with what is usual
 
 
 def new_life(evidence: Evidence, *, instance: str | None, started_at: float, now: float) -> Evidence:
@@ -129,7 +128,8 @@ def _take_traffic(evidence: Evidence, seen: TrafficSeen, *, now: float) -> Evide
             traffic_failures=evidence.traffic_failures + 1,
             traffic_detail=seen.detail,
         )
-    proven = replace(evidence, traffic_ok_at=at, served_at=max(at, evidence.served_at or at), failures=0)
+    evidence = replace(evidence, traffic_ok_at=at, traffic_first_token_s=seen.first_token_s)
+    proven = replace(evidence, served_at=max(at, evidence.served_at or at), failures=0)
     began_at = min(_known(proven.silent_since, proven.standing_since, proven.unanswered_since), default=at)
     return _proven(proven, now=now) if began_at < at else replace(proven, traffic_failures=0, traffic_detail="")
 

@@ -131,14 +131,14 @@ class CpuSeen:
 class TrafficSeen:
     """What a router reports of one real request that ended `age_s` seconds ago.
 
-    `instance` is the life that it went to, None where the router does not know. A failure is a reason to look closer
-    and no more: it may be the request's fault, or the router's.
+    `instance` is the life that it went to, None where the router does not know. A failure is a reason to look closer,
+    and several to send nobody there; it never leads to a restart by itself: it may be the request's fault.
     """
 
     instance: str | None
     ok: bool
     age_s: float = 0.0
-    first_token_s: float | None = None
+    first_token_s: float | None = None  # from when that server was asked, its queue included
     detail: str = ""
 
 

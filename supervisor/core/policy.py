@@ -95,6 +95,11 @@ def complaints(policy: Policy) -> list[tuple[str, str]]:
             " one sample is no evidence",
         ),
         (
+            policy.stall_limit_s < policy.prefill_limit_s,
+            "stall_limit_s",
+            f"must be at least prefill_limit_s ({policy.prefill_limit_s:g}): it is the longest of all",
+        ),
+        (
             policy.stall_after_s < policy.hung_after_s,
             "stall_after_s",
             f"must be at least hung_after_s ({policy.hung_after_s:g}): weak evidence needs longer than strong",

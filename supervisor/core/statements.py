@@ -1,7 +1,8 @@
 """What each witness says of a target, in a phrase, with the time since when: what a verdict rests on.
 
 Pure, and it judges nothing: a statement tells what was seen, never what that means. No phrase holds a duration of its
-own (`since` does), nor a word that a user wrote.
+own (`since` does), nor a word that a user wrote: a router's `error` is quoted as it came, and its client is told to
+keep such words out.
 """
 
 from collections.abc import Iterator
@@ -199,7 +200,9 @@ def _gpu(evidence: Evidence) -> Phrases:
 
 def _traffic(evidence: Evidence, *, now: float) -> Phrases:
     if evidence.traffic_ok_at is not None and now - evidence.traffic_ok_at < REMEMBERED_S:
-        yield "a real request was answered", evidence.traffic_ok_at
+        first_s = evidence.traffic_first_token_s
+        first = "" if first_s is None else f", first token after {took(first_s)}"
+        yield f"a real request was answered{first}", evidence.traffic_ok_at
     if evidence.traffic_failures:
         count = "1 failure" if evidence.traffic_failures == 1 else f"{evidence.traffic_failures} failures"
         yield f"{count} reported{_detail(evidence.traffic_detail)}", evidence.traffic_failed_at

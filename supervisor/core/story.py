@@ -35,6 +35,8 @@ CURES = {
     "status 400": "check the server's chat template and canary_model of this target in settings.toml",
     "status 422": "check canary and canary_model of this target in settings.toml",
 }
+# What a refusal says already of its cure.
+WITH_ITS_CURE = ("it does no chat", "it completes no text", "it makes no embeddings", "it takes no pictures")
 NO_CURE = "check url, api_key, canary and canary_model of this target in settings.toml, and the server's chat template"
 
 
@@ -90,6 +92,8 @@ def _person(snapshot: Snapshot) -> str:
             return "Look into the supervisor's log, then restart the supervisor; its targets run on."
         case Verdict.UNKNOWN if snapshot.evidence.blind_detail:
             return "Look into the supervisor's log for what it lacks."
+        case Verdict.MISCONFIGURED if any(each in judgement.message for each in WITH_ITS_CURE):
+            return "A person must mend it."
         case Verdict.MISCONFIGURED:
             return f"A person must mend it: {_cure(judgement.message)}."
         case Verdict.STOPPED if judgement.reason == "Missing":

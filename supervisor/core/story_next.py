@@ -10,7 +10,7 @@ from supervisor.core.state import Phase, State, is_flapping
 from supervisor.core.story_why import spell
 from supervisor.core.verdict import Quiet, Verdict, patience_s
 
-WELL = (Verdict.READY, Verdict.BUSY, Verdict.DEGRADED, Verdict.ASLEEP)
+WELL_VERDICTS = (Verdict.READY, Verdict.BUSY, Verdict.DEGRADED, Verdict.ASLEEP)
 UNWELL = (Phase.STARTING, Phase.SUSPECT, Phase.BACKOFF, Phase.FAILED)
 WATCHED = 'It is watched only (engine = "none")'
 
@@ -22,7 +22,7 @@ def coming(snapshot: Snapshot, *, now: float) -> str:
         return _under_way(state)
     if state.judgement.verdict is Verdict.UNKNOWN and state.phase is not Phase.UNKNOWN:
         return "Nobody is restarted on such grounds."
-    if state.judgement.verdict in WELL and state.phase in UNWELL:
+    if state.judgement.verdict in WELL_VERDICTS and state.phase in UNWELL:
         return _probation(snapshot, now=now)
     return _by_phase(snapshot, now=now)
 

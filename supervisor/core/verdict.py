@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from supervisor.core.baseline import Baseline, slow_after_s
-from supervisor.core.evidence import Evidence
+from supervisor.core.durations import took
+from supervisor.core.evidence import LATELY, Evidence
 from supervisor.core.observations import EngineSeen, Kind, Life, Reply
 from supervisor.core.policy import Policy
 from supervisor.core.statements import Statement, statements
@@ -55,6 +56,7 @@ class Judgement:
 
 
 NOTHING_LEARNED = Baseline()
+TELLS_FOR_S = 600.0  # an older answer tells nothing of how it is today
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,10 +290,10 @@ def _by_slowness(evidence: Evidence, *, policy: Policy, baseline: Baseline, now:
         return Judgement(verdict=Verdict.DEGRADED, reason="SlotStuck", message=message)
     limit_s = slow_after_s(baseline, policy=policy)
     # Nothing was asked of it for long, since its users keep it at work: then they tell best how it is.
-    lately_s = evidence.lately_s if now - (evidence.answered_at or now) < policy.spare_s else ()
-    if limit_s is None or len(lately_s) < policy.failure_threshold or min(lately_s) <= limit_s:
+    lately_s = evidence.lately_s if now - (evidence.answered_at or now) < TELLS_FOR_S else ()
+    if limit_s is None or len(lately_s) < LATELY or min(lately_s) <= limit_s:
         return None
-    message = f"{_first_token(lately_s[-1])}, usually after {_ms(baseline.usual_first_token_s or 0.0)}"
+    message = f"{_first_token(lately_s[-1])}, usually after {took(baseline.usual_first_token_s or 0.0)}"
     return Judgement(verdict=Verdict.DEGRADED, reason="Slow", message=message)
 
 
@@ -335,11 +337,7 @@ def _is_at_work_for_others(evidence: Evidence, *, policy: Policy, now: float) ->
 
 
 def _first_token(first_token_s: float | None) -> str:
-    return "answered" if first_token_s is None else f"first token after {_ms(first_token_s)}"
-
-
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+    return "answered" if first_token_s is None else f"first token after {took(first_token_s)}"
 
 
 def _exit_reason(engine: EngineSeen) -> str:

@@ -17,9 +17,9 @@ Attributes = Mapping[str, Any]  # as the engine's JSON has it
 HARMLESS_SIGNALS = frozenset({1, 10, 12, 18, 19, 20, 23, 28})
 KILLED_BY = 128  # the exit code of what signal n ended is 128 + n
 LONGEST_GRACE_S = 300.0  # that anyone is expected to give, from the kill to the death
+GPU_DEVICES = ("/dev/nvidia", "/dev/dri", "/dev/kfd", "/dev/dxg")  # device files by which a container has a GPU
 # The engine brings these back by itself whatever they died of, so one that stays down was stopped by hand. It leaves no
 # other trace where that happened between two of its own restarts, or before the engine was restarted.
-GPU_DEVICES = ("/dev/nvidia", "/dev/dri", "/dev/kfd", "/dev/dxg")
 TIRELESS_POLICIES = frozenset({"always", "unless-stopped"})
 
 MEMORY_EVENTS = 256  # how many the engine keeps

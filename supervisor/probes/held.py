@@ -83,6 +83,7 @@ class HeldLooks(abc.ABC):
         late = self._take_late()
         if self._task is None:
             self._began_at = self._clock()
+            # It outlives the look that began it, so it is in no group; `let_go` ends it.
             self._task = asyncio.create_task(self._answer(gently=gently))
         task = self._task
         await asyncio.wait({task}, timeout=timeout_s)

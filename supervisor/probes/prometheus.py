@@ -1,6 +1,5 @@
 """Read a few named samples out of a Prometheus text. Whatever a server sends, it is read soon or refused."""
 
-import math
 from collections.abc import Collection, Iterable
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -8,6 +7,7 @@ from prometheus_client.samples import Sample
 
 # The parser takes its time with every character, and squares it with the labels of one line.
 MAX_LINE_BYTES = 4096
+MOST = 1e15  # of any count: sums of it, and finer units, stay finite; what is no number is not below it either
 MAX_WANTED_BYTES = 128 * 1024
 
 
@@ -56,7 +56,7 @@ def parse(body: bytes, wanted: Collection[str]) -> Metrics:
     text = "".join(f"{line.decode(errors='replace')}\n" for line in lines)
     try:
         samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
-        is_sound = all(math.isfinite(sample.value) for sample in samples)
+        is_sound = all(abs(sample.value) <= MOST for sample in samples)
     except (ValueError, LookupError, TypeError, OverflowError) as error:
         raise NotMetricsError("a line of it is broken") from error
     if not is_sound:

@@ -114,6 +114,7 @@ MUCH_LATER = NOW + 120.0
         pytest.param(replace(SLEEPER, canary_since=NOW), LATER, False, id="our-canary-is-out"),
         pytest.param(replace(SLEEPER, silent_since=NOW), LATER, False, id="in-doubt"),
         pytest.param(replace(SLEEPER, traffic_failures=1), LATER, False, id="its-users-fail"),
+        pytest.param(replace(SLEEPER, blind_detail="no handles"), LATER, True, id="we-were-blind-which-is-no-doubt"),
         pytest.param(SLEEPER, MUCH_LATER, False, id="up-for-longer-than-it-should-be"),
     ],
 )

@@ -137,3 +137,11 @@ def test_what_is_no_metrics_or_too_much_of_them_is_invalid(body: bytes) -> None:
 
     assert (seen.reply, seen.slots) == (Reply.INVALID, ())
     assert seen.detail.startswith("/metrics: ")
+
+
+@pytest.mark.parametrize("value", ["1e307", "-1e307", "9e15", "NaN", "+Inf"])
+@pytest.mark.parametrize("name", ["vllm:kv_cache_usage_perc", "vllm:num_requests_running"])
+def test_numbers_beyond_any_count_are_no_counters(name: str, value: str) -> None:
+    seen = VLLM(recorded("vllm_metrics.txt") + f'{name}{{engine="7"}} {value}\n{name}{{engine="8"}} {value}\n'.encode())
+
+    assert seen.reply is Reply.INVALID
