@@ -3,7 +3,7 @@
 Pure. The sentences are those of Docker engines 20.10 to 29, of runc, of the NVIDIA runtime, and of our own engines.
 """
 
-from supervisor.core.cause import Cause, Finding, shortened, sign
+from supervisor.core.cause import Cause, Finding, sign
 
 MOST_READ = 2000  # characters; an engine that tells more tells it at the beginning or at the end
 
@@ -180,8 +180,3 @@ def read_engine(words: str) -> Finding | None:
         if match := each.pattern.search(heard):
             return each.read(match)
     return None
-
-
-def quoted(words: str) -> str:
-    """Return an engine's words as a phrase, for want of a better one."""
-    return shortened(words)

@@ -227,3 +227,16 @@ def test_no_log_takes_long_to_read(piece: str, filler: str) -> None:
     read_log(log, is_up=False)
 
     assert time.process_time() - began < 2.0  # of CPU; it takes some milliseconds
+
+
+OLLAMA = 'time=2025-04-14T20:20:32Z level={level} source=server.go:1 msg="{words}"\n'
+
+
+def test_an_ollama_that_starts_a_runner_has_begun_anew() -> None:
+    out_of_memory = OLLAMA.format(level="ERROR", words="cudaMalloc failed: out of memory")
+
+    assert read_log(out_of_memory + OLLAMA.format(level="INFO", words="starting runner"), is_up=True) is None
+
+
+def test_an_ollamas_other_errors_tell_nothing() -> None:
+    assert read_log(OLLAMA.format(level="ERROR", words="a sentence that nobody knows"), is_up=True) is None

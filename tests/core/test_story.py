@@ -186,3 +186,13 @@ def test_a_router_is_not_told_of_as_if_routers_used_it() -> None:
     router = replace(snapshot(Phase.UP, READY, answered_at=990.0), kind="router")
 
     assert "Routers" not in story(router, now=NOW)
+
+
+def test_a_refusal_that_names_its_cure_is_given_no_other() -> None:
+    refused = 'the canary is refused: it takes no pictures: give it its projector (--mmproj), or set canary = "chat"'
+    judgement = Judgement(verdict=Verdict.MISCONFIGURED, reason="CanaryDenied", message=refused)
+
+    words = story(snapshot(Phase.FAILED, judgement), now=NOW)
+
+    assert "A person must mend it." in words
+    assert "api_key" not in words
