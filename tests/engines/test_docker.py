@@ -310,7 +310,7 @@ async def test_a_target_made_anew_under_the_old_name_is_a_new_instance(container
         await containers.engine.start(name)
 
         after = await containers.engine.inspect(name)
-    assert (created.life, created.instance, created.stopped_by_operator) == (Life.EXITED, None, False)
+    assert (created.life, created.instance, created.stopped_by_operator) == (Life.CREATED, None, False)
     assert after.life is Life.RUNNING
     assert after.instance is not None
     assert before.instance is not None

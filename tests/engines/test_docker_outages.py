@@ -60,7 +60,7 @@ async def test_an_engine_that_comes_late_is_found(private: DockerBench, dockerd:
     dockerd.start()
 
     await watcher.wait_for(None)
-    assert (await private.engine.inspect(name)).life is Life.EXITED
+    assert (await private.engine.inspect(name)).life is Life.CREATED
     await watcher.close()
 
 
