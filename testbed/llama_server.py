@@ -4,8 +4,7 @@ It stands in for the image `ghcr.io/ggml-org/llama.cpp:server` with unchanged `c
 script: nothing but the standard library and xllamacpp may be imported here.
 
 Where it differs from the real program, on purpose: one CPU thread and one slot unless told otherwise, a RAM prompt
-cache of 64 MiB, no GPU (`-ngl` and the like are accepted and change nothing), no memory-fitting dry load, and a
-projector that is no GGUF file is taken for a stand-in: it is said in the log and left out, so images are refused.
+cache of 64 MiB, no GPU (`-ngl` and the like are accepted and change nothing), no memory-fitting dry load.
 """
 
 import argparse
@@ -106,21 +105,9 @@ def _params(asked: argparse.Namespace) -> Any:
         params.api_keys = asked.api_key.split(",")
     if asked.chat_template:
         params.chat_template = asked.chat_template
-    if asked.mmproj and _is_model_file(asked.mmproj):
+    if asked.mmproj:
         params.mmproj.path = str(asked.mmproj)
     return params
-
-
-def _is_model_file(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            real = file.read(4) == b"GGUF"
-    except OSError as problem:
-        print(f"error: failed to load multimodal projector: {problem}", file=sys.stderr, flush=True)
-        raise SystemExit(1) from problem
-    if not real:
-        print(f"stand-in: {path} is no GGUF file; serving without a projector", file=sys.stderr, flush=True)
-    return real
 
 
 def _threads() -> list[str]:

@@ -122,18 +122,6 @@ def test_the_official_environment_variables_are_read(process_servers: ProcessSer
     assert httpx.get(f"{url}/v1/models").json()["data"][0]["id"] == "planner"
 
 
-def test_a_stand_in_projector_is_left_out_and_named_in_the_log(
-    process_servers: ProcessServers, model: Path, tmp_path: Path
-) -> None:
-    projector = tmp_path / "mmproj.gguf"
-    projector.write_text("not a model")
-
-    url = process_servers.run("vision", model, "--mmproj", str(projector))
-
-    assert chat(url)
-    assert f"stand-in: {projector}" in process_servers.log("vision")
-
-
 def test_a_real_projector_lets_the_server_look_at_pictures(process_servers: ProcessServers, model: Path) -> None:
     url = process_servers.run("vision", model, "--mmproj", str(tiny_projector.ensure()))
     picture = {"type": "image_url", "image_url": {"url": pictures.as_url(b"red")}}
@@ -172,11 +160,18 @@ def test_another_chat_template_takes_the_place_of_the_models(process_servers: Pr
     assert [answer.status_code for answer in answers] == [200, 400]
 
 
-def test_a_missing_projector_ends_with_status_1(model: Path) -> None:
-    status, log = refused_start("--mmproj", "/nowhere/mmproj.gguf", model=model)
+@pytest.mark.parametrize("content", [None, "not a model"], ids=["missing", "corrupt"])
+def test_a_projector_that_cannot_be_read_ends_with_status_1_and_is_named(
+    model: Path, tmp_path: Path, content: str | None
+) -> None:
+    projector = tmp_path / "mmproj.gguf"
+    if content is not None:
+        projector.write_text(content)
+
+    status, log = refused_start("--mmproj", str(projector), model=model)
 
     assert status == 1
-    assert "projector" in log
+    assert str(projector) in log
 
 
 def test_an_idle_server_falls_asleep_when_told_to(process_servers: ProcessServers, model: Path) -> None:
