@@ -11,16 +11,25 @@ from typing import Self
 
 import httpx
 
+from examples.relaying import BACKEND_DIED
+
 ASK = {"model": "auto", "messages": [{"role": "user", "content": "say hi"}], "max_tokens": 10}
 EVERY_S = 0.5
-WITHIN_S = 5.0  # what was promised: longer counts as hung
+WITHIN_S = 5.0  # what was promised for the first word of an answer: longer counts as hung
+BEGUN_WITHIN_S = 30.0  # ... and for an answer that has begun: its end, or word that its server died over it
+
+
+class AnswerCutError(Exception):
+    """The server died over an answer that had begun, and the router said so. Nobody else could have gone on with it."""
 
 
 class Clients:
     """Sends the same request on and on, each in a thread of its own, so that one that hangs delays no other."""
 
-    def __init__(self, router_url: str) -> None:
+    def __init__(self, router_url: str, *, within_s: float = WITHIN_S, begun_within_s: float = BEGUN_WITHIN_S) -> None:
         self._url = f"{router_url}/v1/chat/completions"
+        self._within_s = within_s
+        self._begun_within_s = begun_within_s
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(max_workers=16)
@@ -46,8 +55,13 @@ class Clients:
         return self._score["refused"]
 
     @property
+    def cut(self) -> int:
+        """Answers that a fault cut off in their midst, and that ended with an error saying so."""
+        return self._score["cut"]
+
+    @property
     def hung(self) -> int:
-        """Requests without an end after `WITHIN_S`."""
+        """Requests without a first word in time, or without an end."""
         return self._score["hung"]
 
     @property
@@ -79,9 +93,11 @@ class Clients:
     def _ask(self, *, stream: bool) -> None:
         began = time.monotonic()
         try:
-            outcome, detail = self._answer(stream=stream, deadline=began + WITHIN_S)
+            outcome, detail = self._answer(stream=stream)
         except httpx.TimeoutException:
             outcome, detail = "hung", "HUNG"
+        except AnswerCutError as cut:
+            outcome, detail = "cut", f"cut: {cut}"
         except (httpx.HTTPError, ValueError, KeyError, IndexError) as error:
             outcome, detail = "wrong", f"{type(error).__name__}: {error}"
         took_s = time.monotonic() - began
@@ -93,13 +109,17 @@ class Clients:
             if outcome in ("hung", "wrong"):
                 self.complaints.append(f"{'streaming' if stream else 'plain'} request after {took_s:.1f}s: {detail}")
 
-    def _answer(self, *, stream: bool, deadline: float) -> tuple[str, str]:
+    def _answer(self, *, stream: bool) -> tuple[str, str]:
+        began = time.monotonic()
+        timeout = httpx.Timeout(self._within_s, read=self._begun_within_s)
         body = {**ASK, "stream": stream}
-        with httpx.stream("POST", self._url, json=body, timeout=WITHIN_S, trust_env=False) as response:
+        with httpx.stream("POST", self._url, json=body, timeout=timeout, trust_env=False) as response:
+            if time.monotonic() - began > self._within_s:  # the router sends no head before an answer has begun
+                return "hung", "HUNG"
             text = b""
             for chunk in response.iter_bytes():
                 text += chunk
-                if time.monotonic() > deadline:
+                if time.monotonic() - began > self._begun_within_s:
                     return "hung", "HUNG"
             by = response.headers.get("x-backend", "?")
             if response.status_code == httpx.codes.SERVICE_UNAVAILABLE and "retry-after" in response.headers:
@@ -110,13 +130,19 @@ class Clients:
 
 
 def _streamed(text: bytes) -> str:
-    """Return what a stream of chunks said; an error in its midst raises ValueError."""
+    """Return what a stream of chunks said.
+
+    Raises:
+        AnswerCutError: its server died over it.
+        ValueError: any other error in its midst.
+    """
     said = []
     for line in text.decode().splitlines():
         if not line.startswith("data: ") or line == "data: [DONE]":
             continue
         chunk = json.loads(line.removeprefix("data: "))
         if "error" in chunk:
-            raise ValueError(str(chunk["error"]))
+            died = chunk["error"].get("code") == BACKEND_DIED
+            raise AnswerCutError(chunk["error"]["message"]) if died else ValueError(str(chunk["error"]))
         said += [choice["delta"].get("content") or "" for choice in chunk.get("choices", [])]
     return "".join(said)

@@ -205,7 +205,8 @@ def _show(console: Console, chapters: list[Chapter], clients: Clients, *, answer
     console.print(table)
     console.print(
         f"requests to the router: {clients.sent} sent, {clients.answered} answered, {clients.refused} refused at once"
-        f" with 503, slowest {clients.slowest_s:.1f} s, requests that hung: [bold]{clients.hung}[/]"
+        f" with 503, {clients.cut} cut by a fault in mid-answer, slowest {clients.slowest_s:.1f} s,"
+        f" requests that hung: [bold]{clients.hung}[/]"
     )
 
 
@@ -222,6 +223,8 @@ def _verdict(
         "the busy one's client got its whole answer": answered,
         "no request hung": clients.hung == 0 and clients.sent > 0,
         "every request was answered or refused as it should be": clients.wrong == 0,
+        # One slot each: of a server that dies, one answer at most is under way, and nobody else can go on with it.
+        "no fault cut more than the one answer it met, and its client was told": clients.cut <= len(chapters),
     }
     for what, happened in checks.items():
         console.print(f"{'[green]yes[/]' if happened else '[red]NO[/] '} {what}")

@@ -19,6 +19,7 @@ from supervisor.client import Liveness
 WHOLE_EVENTS = re.compile(rb".*(?:\n\n|\r\n\r\n)", re.DOTALL)
 END_OF_ANSWER = b"data: [DONE]"
 MAX_EVENT_BYTES = 1 << 20
+BACKEND_DIED = "backend_died"
 
 log = logging.getLogger("router")
 
@@ -59,7 +60,7 @@ async def events(
 
 def error_event(message: str) -> bytes:
     """Return an event in the shape that OpenAI's clients raise as an error."""
-    error = {"message": message, "type": "server_error", "code": "backend_died"}
+    error = {"message": message, "type": "server_error", "code": BACKEND_DIED}
     return f"data: {json.dumps({'error': error})}\n\n".encode()
 
 

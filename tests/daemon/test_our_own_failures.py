@@ -14,6 +14,7 @@ from testbed.supervisord import Supervisord
 from tests.daemon.test_daemon import serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+STANDARD_STREAMS = 3
 STILL_S = 16.0  # longer than what counts as our own absence, and than strong evidence needs
 
 
@@ -47,10 +48,10 @@ def test_a_daemon_that_stood_still_with_its_servers_blames_none_of_them(daemon: 
 
 def test_a_daemon_without_file_handles_blames_nobody_and_sees_again_when_it_has_some(daemon: Supervisord) -> None:
     before = daemon.target("general")
-    us = psutil.Process(daemon.pid)
     limits = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
 
-    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (us.num_fds(), limits[1]))
+    # Below every number that could come free: a connection that ends meanwhile would leave one to take.
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (STANDARD_STREAMS, limits[1]))
     time.sleep(STILL_S)
     with pytest.raises(httpx.HTTPError):
         daemon.get("/livez")

@@ -60,6 +60,8 @@ def test_a_hung_and_a_killed_server_are_routed_around_and_restarted_and_a_busy_o
     assert {name for name in MODELS if after[name] != instances[name]} == {"general", "code"}
     assert clients.sent > 20
     assert (clients.hung, clients.wrong, clients.complaints) == (0, 0, [])
+    # A fault may meet an answer in its midst; whoever waits for the rest is told.
+    assert clients.cut <= 2
 
 
 def test_an_alias_without_another_backend_is_refused_at_once_while_its_server_hangs(stack: Stack) -> None:
