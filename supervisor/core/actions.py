@@ -20,11 +20,24 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """Ask the engine to start, stop or restart the target, giving it `grace_s` to go by itself."""
+    """Ask the engine to start, stop or restart the target, giving it `grace_s` to go by itself.
+
+    `insists`: although its cause may be one that outlasts a restart; that is tried now and then. `eases`: where its
+    server can end one model and go on, that is enough for now.
+    """
 
     verb: Verb
     grace_s: float
     by_operator: bool
+    insists: bool = False
+    eases: bool = False
 
 
-Action = Announce | Record | Act
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Write down what would have been done, with the evidence for it: we are only observing."""
+
+    act: Act
+
+
+Action = Announce | Record | Act | Note

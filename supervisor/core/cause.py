@@ -36,6 +36,7 @@ class Cause(StrEnum):
     UNKNOWN = "unknown"
 
 
+SAID_BY_THE_VERDICT = frozenset({Cause.HUNG, Cause.FAILING, Cause.UNKNOWN, Cause.NEVER_READY})
 # What stays as it is however often the target is started.
 STANDING = frozenset(
     {
@@ -63,6 +64,11 @@ class Diagnosis:
     cure: str
     helps_restart: bool
     signal: str | None = None
+
+    @property
+    def is_news(self) -> bool:
+        """Whether it says more than the verdict it explains."""
+        return self.cause not in SAID_BY_THE_VERDICT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

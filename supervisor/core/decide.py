@@ -1,11 +1,11 @@
 """Choose what to do: pure functions from what is known to ordered actions, and to what to ask next."""
 
-from supervisor.core.actions import Act, Action, Announce, Record
+from supervisor.core.actions import Act, Action, Announce, Note, Record
 from supervisor.core.events import Verb
 from supervisor.core.evidence import Evidence
 from supervisor.core.observations import Kind, Life, Reply, Slot
 from supervisor.core.policy import Policy
-from supervisor.core.state import Phase, State, transition
+from supervisor.core.state import NOT_NEEDED, Phase, State, transition
 from supervisor.core.verdict import CUT_OFF_BY_PROBES, STALE_GAUGES, Verdict, is_left_to_work, quiet
 
 # What a canary meets before its server is up; once the counters can be read, the next one need not wait.
@@ -14,6 +14,7 @@ NOT_YET_THERE = (Reply.REFUSED, Reply.RESET, Reply.LOADING)
 SHARE_THEIR_CACHE = frozenset({Kind.VLLM, Kind.SGLANG, Kind.TGI})
 SHOWS_WORK_SHARE = 0.05  # of a core; a question every two seconds costs a loaded machine up to a hundredth
 NOT_MISSED = 64  # tokens; a canary takes about half of that, a conversation far more
+SETTLED_S = 0.5  # routers have read the news by then, and what they had sent before has arrived
 OVERSTAYED_TICKS = 2  # a server may need a moment to put its model away
 
 
@@ -26,18 +27,28 @@ def decide(before: State, after: State, *, policy: Policy) -> tuple[Action, ...]
     if change:
         actions.append(Record(transition=change))
         if after.phase is Phase.RESTARTING:
-            actions.append(_restart(after, policy=policy))
+            actions.append(_restart(before, after, policy=policy))
         if after.phase is Phase.STOPPING:
-            actions.append(Act(verb=Verb.STOP, grace_s=policy.stop_grace_s, by_operator=True))
+            actions.append(_asked(after, Verb.STOP, policy=policy))
+    if after.noted_at != before.noted_at:
+        actions.append(Note(act=_restart(before, after, policy=policy)))
     return tuple(actions)
 
 
-def _restart(state: State, *, policy: Policy) -> Act:
+def _restart(before: State, state: State, *, policy: Policy) -> Act:
     if state.asked is not None:
-        return Act(verb=state.asked, grace_s=policy.stop_grace_s, by_operator=True)
+        return _asked(state, state.asked, policy=policy)
     graces_s = {Verdict.HUNG: policy.hung_grace_s, Verdict.FAILING: policy.failing_grace_s}
     grace_s = graces_s.get(state.judgement.verdict, policy.stop_grace_s)
-    return Act(verb=Verb.RESTART, grace_s=grace_s, by_operator=False)
+    # Whoever is tried out of FATAL was looked into before; this time the attempt itself will tell.
+    insists = before.phase is Phase.FAILED
+    # Once, and then the whole server: other models live in it too.
+    eases = state.judgement.verdict in graces_s and state.in_a_row == 1
+    return Act(verb=Verb.RESTART, grace_s=grace_s, by_operator=False, insists=insists, eases=eases)
+
+
+def _asked(state: State, verb: Verb, *, policy: Policy) -> Act:
+    return Act(verb=verb, grace_s=policy.stop_grace_s, by_operator=state.judgement.reason != NOT_NEEDED)
 
 
 def wants_canary(evidence: Evidence, *, policy: Policy, now: float, is_well: bool = True) -> bool:
@@ -129,12 +140,14 @@ def _may_ask_again(evidence: Evidence, *, policy: Policy, now: float) -> bool:
     return was_read_since and evidence.last_reply in NOT_YET_THERE
 
 
-def wants_cpu(evidence: Evidence, *, policy: Policy, now: float) -> bool:
+def wants_cpu(evidence: Evidence, *, policy: Policy, now: float, is_draining: bool = False) -> bool:
     """Whether a look should ask the engine for CPU time too: while work is under way, or something is half overdue.
 
     A slot at work may stand still for minutes in a long prefill; what its CPU did meanwhile must be known by then, or
     every long prompt would be suspected first. Where nothing else may be asked, the CPU tells of work.
     """
+    if is_draining:
+        return True
     is_only_witness = evidence.kind in CUT_OFF_BY_PROBES or evidence.sleeps_after_s is not None
     if evidence.is_working or (is_only_witness and not evidence.is_asleep):
         return True
@@ -167,10 +180,29 @@ def look_every_s(phase: Phase, *, policy: Policy) -> float:
     match phase:
         case Phase.STARTING | Phase.RESTARTING:
             return policy.starting_tick_s
-        case Phase.SUSPECT | Phase.BACKOFF:
+        case Phase.SUSPECT | Phase.BACKOFF | Phase.DRAINING:
             return policy.close_tick_s
         case _:
             return policy.tick_s
+
+
+def is_drained(evidence: Evidence, *, since: float, policy: Policy, now: float) -> bool:
+    """Whether nobody is being served any more by a target that has got nothing new since `since`, or it took too long.
+
+    A look begun after that must have seen it: what had been sent just before takes a moment to arrive. Where there are
+    no counters, idle CPU tells.
+    """
+    if now - since >= policy.drain_limit_s or evidence.is_asleep:
+        return True
+    if evidence.readable_ever and evidence.kind not in STALE_GAUGES:
+        looked = evidence.looked_at is not None and evidence.looked_at - since >= SETTLED_S
+        return looked and evidence.silent_since is None and not evidence.is_working
+    idle_since = evidence.cpu_idle_since
+    return (
+        idle_since is not None
+        and evidence.cpu_seen_at is not None
+        and evidence.cpu_seen_at - max(idle_since, since) >= policy.tick_s
+    )
 
 
 def can_be_asked(evidence: Evidence) -> bool:
@@ -181,8 +213,8 @@ def can_be_asked(evidence: Evidence) -> bool:
 
 
 def _shows_work(evidence: Evidence) -> bool:
-    """Whether it burns more CPU than our own questions cost it."""
-    return bool(evidence.cpu_burned) and evidence.burned_s >= SHOWS_WORK_SHARE * evidence.measured_s
+    """Whether it burns more CPU at the moment than our own questions cost it, however long it did nothing before."""
+    return bool(evidence.cpu_burned) and evidence.work_share >= SHOWS_WORK_SHARE
 
 
 def least_lost(slots: tuple[Slot, ...]) -> int | None:

@@ -82,6 +82,12 @@ def diagnose(
     return _with_gpu(diagnosis, used_bytes=gpu_used_bytes, total_bytes=gpu_total_bytes, is_gone=is_gone)
 
 
+def refused(words: str) -> Diagnosis | None:
+    """Return what an engine's refusal of our call tells; None where its words tell nothing."""
+    finding = read_engine(words)
+    return _told(finding) if finding else None
+
+
 def _by_engine_words(engine: EngineSeen | None, engine_error: str) -> Diagnosis | None:
     if finding := read_engine(engine_error):
         return _told(finding)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from supervisor.core.cause import Diagnosis
 from supervisor.core.verdict import Judgement
 
 
@@ -23,26 +24,50 @@ class Judged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """An operator wants something done."""
+    """Somebody wants something done that no trouble demands: an operator, or where `why` says so, we ourselves.
+
+    `drains`: whoever is being served may be served to the end first.
+    """
 
     verb: Verb
+    drains: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drained:
+    """Nobody is being served any more, or it took too long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """The engine did what we asked."""
+    """What we asked for was done; `diagnosis` is what was found out right before, where it was we who decided it.
+
+    `eased`: the server has ended one model alone, and goes on in the same life.
+    """
+
+    diagnosis: Diagnosis | None = None
+    eased: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     """The engine did not do what we asked: `reason` in CamelCase, `message` in its own words.
 
-    `counts` is False where nothing was tried because the engine could not be reached: that spends no budget.
+    `counts` is False where nothing was tried: that spends no budget.
     """
 
     reason: str
     message: str
     counts: bool = True
+    diagnosis: Diagnosis | None = None
 
 
-Event = Judged | Asked | Ended | Failed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cleared:
+    """Something has changed about what stood in the way of every restart: `what`, in a phrase."""
+
+    what: str
+
+
+Event = Judged | Asked | Drained | Ended | Failed | Cleared

@@ -50,6 +50,7 @@ class Evidence:
     burned_s: float = 0.0  # CPU (or GPU) seconds in the present spell without progress ...
     measured_s: float = 0.0  # ... over so many seconds of it
     burst_at: float | None = None  # the last sample that showed work
+    work_share: float = 0.0  # of one core or GPU, in the last sample alone
     cpu_seen_at: float | None = None  # the last sample; of the time since then nobody knows
     gpu_share: float | None = None  # of the last sample; None: on no GPU that we can see
     gpu_is_unknown: bool = False  # ... it is on one, and nobody can tell what it does there

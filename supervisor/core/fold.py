@@ -56,6 +56,12 @@ def end_life(evidence: Evidence, *, now: float) -> Evidence:
     return replace(new_life(evidence, instance=None, started_at=now, now=now), engine=None, old_instance=old)
 
 
+def ease(evidence: Evidence, *, policy: Policy, now: float) -> Evidence:
+    """Begin anew with the same instance: its model was ended alone, and has so long to show that this has helped."""
+    began_at = now - max(0.0, policy.startup_limit_s - policy.ease_proof_s)
+    return replace(new_life(evidence, instance=evidence.instance, started_at=began_at, now=now), engine=None)
+
+
 def take(evidence: Evidence, seen: Observation, *, policy: Policy, now: float) -> Evidence:
     """Return what is known after `seen`; an observation of another instance changes nothing."""
     match seen:
@@ -259,6 +265,7 @@ def _take_cpu(evidence: Evidence, seen: CpuSeen, *, policy: Policy, now: float) 
         waits_for_disk=seen.waits_for_disk,
         burned_s=evidence.burned_s + max(seen.burned_s, gpu_share * seen.over_s),
         measured_s=evidence.measured_s + seen.over_s,
+        work_share=max(seen.burned_s / seen.over_s, gpu_share),
         cpu_seen_at=now,
     )
     if works:

@@ -11,6 +11,7 @@ from typing import Any
 from supervisor.core.baseline import Baseline
 from supervisor.core.evidence import Evidence
 from supervisor.core.policy import Policy
+from supervisor.core.restraint import Curb, Restraint
 from supervisor.core.state import Phase, State
 from supervisor.core.verdict import NOTHING_LEARNED, Verdict
 
@@ -28,6 +29,8 @@ class Word(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
+STAND_IN_SHARE = 0.2  # the first choice is preferred from its first good answer on, even busy
+PROBATION_WEIGHT = 0.5  # a recovery is believed at once, and leant upon a little later
 WORDS = {
     Phase.UNKNOWN: Word.UNKNOWN,
     Phase.STARTING: Word.STARTING,
@@ -36,6 +39,7 @@ WORDS = {
     Phase.DEGRADED: Word.RUNNING,
     Phase.ASLEEP: Word.RUNNING,
     Phase.SUSPECT: Word.RUNNING,
+    Phase.DRAINING: Word.STOPPING,
     Phase.RESTARTING: Word.STARTING,
     Phase.BACKOFF: Word.BACKOFF,
     Phase.FAILED: Word.FATAL,
@@ -72,6 +76,9 @@ class Snapshot:
     policy: Policy
     as_of: float
     baseline: Baseline = NOTHING_LEARNED
+    restraint: Restraint | None = None  # what people have said: it is shown whatever the target does
+    incident: str | None = None  # the trouble it is in
+    stands_in_for: str | None = None
 
 
 def iso(wall: datetime) -> str:
@@ -84,6 +91,14 @@ def word(state: State) -> Word:
     return WORDS[state.phase]
 
 
+def weight(snapshot: Snapshot, *, now: float) -> float:
+    """Return how much routers should prefer a backend: one that has only just recovered, less than others."""
+    state = snapshot.state
+    is_on_probation = state.recovered_at is not None and now - state.recovered_at < snapshot.policy.probation_s
+    own = min(state.phase.weight, PROBATION_WEIGHT) if is_on_probation else state.phase.weight
+    return own if snapshot.stands_in_for is None else round(own * STAND_IN_SHARE, 3)
+
+
 def backend_entry(snapshot: Snapshot, *, clocks: Clocks, now: float) -> dict[str, Any]:
     """Return one backend as routers read it; only `retry_after_s` changes merely because time goes by."""
     state, evidence = snapshot.state, snapshot.evidence
@@ -93,7 +108,7 @@ def backend_entry(snapshot: Snapshot, *, clocks: Clocks, now: float) -> dict[str
         "url": snapshot.url,
         "models": list(snapshot.models),
         "routable": state.phase.is_routable,
-        "weight": state.phase.weight,
+        "weight": weight(snapshot, now=now),
         "verdict": str(state.judgement.verdict),
         "state": str(word(state)),
         "reason": state.judgement.reason,
@@ -126,21 +141,36 @@ def retry_after_s(snapshot: Snapshot, *, now: float) -> float | None:
 
 
 def summary(snapshot: Snapshot, *, now: float) -> str:
-    """Return the rest of the status line: what, for how long, and what comes next."""
+    """Return the rest of the status line: what, why, for how long, and what comes next."""
+    held = snapshot.restraint
+    told = _summary(snapshot, now=now)
+    if held is None or snapshot.state.restraint is not None:  # then it is told already
+        return told
+    return f"{told}; {restrained(held, now=now)}"
+
+
+def restrained(restraint: Restraint, *, now: float) -> str:
+    """Return what holds us back, and for how long."""
+    until = restraint.until
+    return restraint.message if until is None else f"{restraint.message} (for another {max(0.0, until - now):.0f}s)"
+
+
+def _summary(snapshot: Snapshot, *, now: float) -> str:
     state, evidence = snapshot.state, snapshot.evidence
     judgement = state.judgement
     match state.phase:
         case Phase.UP | Phase.BUSY if judgement.verdict is Verdict.READY and evidence.answered_at is not None:
             first = "" if evidence.first_token_s is None else f", first token {evidence.first_token_s:.2f}s"
             return f"ready{first}, {now - evidence.answered_at:.0f}s ago"
-        case Phase.STOPPED:
+        case Phase.STOPPED | Phase.STOPPING:
             return judgement.message
+        case Phase.DRAINING:
+            return f"{judgement.message}; whoever is being served may finish"
         case Phase.RESTARTING:
             return f"restarting; {judgement.message if state.asked else _told(judgement.verdict, state, now)}"
-        case Phase.STOPPING:
-            return judgement.message
         case Phase.BACKOFF | Phase.FAILED:
-            return f"{_told(judgement.verdict, state, now)}; {_next(state, policy=snapshot.policy, now=now)}"
+            why = f" ({state.diagnosis.says})" if state.diagnosis and state.diagnosis.is_news else ""
+            return f"{_told(judgement.verdict, state, now)}{why}; {_next(state, policy=snapshot.policy, now=now)}"
         case _:
             return _told(judgement.verdict, state, now)
 
@@ -155,7 +185,10 @@ def _told(verdict: Verdict, state: State, now: float) -> str:
 def _next(state: State, *, policy: Policy, now: float) -> str:
     if not state.restartable:
         return 'watched only (engine = "none"): restart it by hand'
+    if state.restraint is not None and state.restraint.curb is not Curb.OBSERVING:
+        return restrained(state.restraint, now=now)
     if state.retry_at is None:
         return "needs a person"
-    which = "slow retry" if state.is_exhausted else f"restart {len(state.restarts) + 1}/{policy.budget_restarts}"
+    is_slow = state.is_exhausted or (state.diagnosis is not None and not state.diagnosis.helps_restart)
+    which = "slow retry" if is_slow else f"restart {len(state.restarts) + 1}/{policy.budget_restarts}"
     return f"{which} in {max(0.0, state.retry_at - now):.0f}s"

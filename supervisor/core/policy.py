@@ -36,9 +36,11 @@ class Policy:
     flap_window_s: float = 600.0  # ... in so long is flapping:
     flap_answers: int = 2  # good answers in a row before it counts as well again
     startup_limit_s: float = 300.0  # from the instance's start to its first good answer
+    ease_proof_s: float = 60.0  # one model ended alone must answer again within so long, or its server is restarted
     hung_grace_s: float = 1.0  # a hung server will not go by itself
     failing_grace_s: float = 10.0  # nor may one that fails inside; and nobody waits for its answers
     stop_grace_s: float = 30.0  # the rest may
+    drain_limit_s: float = 30.0  # whoever is being served when a planned stop comes may be served for so long yet
     backoff_first_s: float = 10.0  # before the second restart in a row; then doubled
     backoff_max_s: float = 300.0
     backoff_jitter: float = 0.1  # of the delay, so that many targets do not return at once
@@ -46,6 +48,8 @@ class Policy:
     budget_restarts: int = 5  # within budget_window_s; then FATAL
     budget_window_s: float = 1800.0
     fatal_retry_s: float = 900.0  # FATAL is not for ever
+    return_after_s: float = 60.0  # the first choice must have been well for so long before its stand-in is stopped
+    probation_s: float = 60.0  # after a recovery, others are preferred for so long
 
     def backoff_s(self, restarts_in_a_row: int, *, chance: float) -> float:
         """Return the wait before the next restart, after `restarts_in_a_row` that did not help.

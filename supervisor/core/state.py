@@ -4,11 +4,14 @@ A phase is what we believe after many verdicts, in one word. The table says wher
 the few things it cannot say (time, budgets, what an operator asked for) are the functions below it.
 """
 
+import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from supervisor.core.events import Asked, Ended, Event, Failed, Judged, Verb
+from supervisor.core.cause import Diagnosis
+from supervisor.core.events import Asked, Cleared, Drained, Ended, Event, Failed, Judged, Verb
 from supervisor.core.policy import Policy
+from supervisor.core.restraint import Curb, Restraint
 from supervisor.core.verdict import Judgement, Verdict
 
 
@@ -22,6 +25,7 @@ class Phase(StrEnum):
     DEGRADED = "degraded"
     ASLEEP = "asleep"
     SUSPECT = "suspect"
+    DRAINING = "draining"  # it gets nothing new, and may finish what it has
     RESTARTING = "restarting"  # we asked the engine, and it has not answered yet
     BACKOFF = "backoff"  # will be restarted by itself, later
     FAILED = "failed"  # waits for a person, or for the slow retry
@@ -45,6 +49,7 @@ class Phase(StrEnum):
 
 
 WEIGHTS = {Phase.UP: 1.0, Phase.ASLEEP: 0.7, Phase.UNKNOWN: 0.5, Phase.DEGRADED: 0.5, Phase.BUSY: 0.3}
+DRAINABLE = frozenset({Phase.UP, Phase.BUSY, Phase.DEGRADED, Phase.ASLEEP, Phase.SUSPECT})
 WELL = frozenset({Phase.UP, Phase.BUSY, Phase.DEGRADED, Phase.ASLEEP})
 
 _V, _P = Verdict, Phase
@@ -68,6 +73,7 @@ _UNLESS: dict[Phase, dict[Verdict, Phase]] = {
     _P.STOPPED: {_V.DOWN: _P.STOPPED},  # an operator's stop is never undone
     _P.RESTARTING: dict.fromkeys(_V, _P.RESTARTING),  # nothing is judged until it ends
     _P.STOPPING: dict.fromkeys(_V, _P.STOPPING),
+    _P.DRAINING: {verdict: _P.DRAINING for verdict in _V if verdict is not _V.STOPPED},
 }
 TABLE: dict[Phase, dict[Verdict, Phase]] = {
     phase: {verdict: _UNLESS.get(phase, {}).get(verdict, _USUAL.get(verdict, phase)) for verdict in Verdict}
@@ -77,6 +83,8 @@ TROUBLED = frozenset({Verdict.HUNG, Verdict.FAILING, Verdict.DOWN})
 TROUBLES_KEPT = 20
 STOP_ECHO_S = 120.0  # a stop that the engine could not confirm may come about so much later
 STOPPED_BY_HAND = Judgement(verdict=Verdict.STOPPED, reason="Stopped", message="stopped by the operator")
+NOT_NEEDED = "NotNeeded"  # the reason of what we do ourselves without a trouble
+WILL_NOT_HELP = "WillNotHelp"  # the reason of a restart that was not tried because its cause would outlast it
 FIRST = Judgement(verdict=Verdict.UNKNOWN, reason="NotYetKnown", message="not looked at yet")
 
 
@@ -88,7 +96,7 @@ class State:
     since: float
     judgement: Judgement = FIRST
     restartable: bool = True  # False: its engine can only watch
-    asked: Verb | None = None  # what an operator asked for, while it is under way
+    asked: Verb | None = None  # what somebody asked for that no trouble demands, while it is under way
     stop_failed_at: float | None = None  # the engine did not do it, or did not say so; it may still come about
     restarts: tuple[float, ...] = ()  # when we restarted it by ourselves, within the budget's window
     in_a_row: int = 0  # restarts since it was last ready for long
@@ -96,6 +104,11 @@ class State:
     retry_at: float | None = None
     well_since: float | None = None  # up, busy or asleep since
     troubles: tuple[float, ...] = ()  # when it last fell from being well; more than a few in a short time is flapping
+    diagnosis: Diagnosis | None = None  # of the present trouble, as far as somebody has looked into it
+    restraint: Restraint | None = None  # a restart is due, and this holds us back
+    noted_at: float | None = None  # observing only, this is when we would have restarted it last
+    for_need: bool = False  # we have started it because another could not be had
+    recovered_at: float | None = None  # when it was last well again after we had to restart it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,15 +121,31 @@ class Transition:
     judgement: Judgement
 
 
-def step(state: State, event: Event, *, policy: Policy, now: float, chance: float = 0.0) -> State:
-    """Return the state after `event`; `chance` in [0, 1) is where the backoff's jitter comes from."""
+def step(
+    state: State,
+    event: Event,
+    *,
+    policy: Policy,
+    now: float,
+    chance: float = 0.0,
+    restraint: Restraint | None = None,
+) -> State:
+    """Return the state after `event`; `chance` in [0, 1) is where the backoff's jitter comes from.
+
+    `restraint` is what holds back whatever nobody asked for.
+    """
     match event:
         case Judged():
-            return _judged(state, event.judgement, policy=policy, now=now, chance=chance)
+            after = _judged(state, event.judgement, policy=policy, now=now, chance=chance)
+            return _restart_if_due(after, policy=policy, now=now, chance=chance, restraint=restraint)
+        case Cleared():
+            return _cleared(state, policy=policy, now=now)
         case Asked():
-            return _asked(state, event.verb, now=now)
+            return _asked(state, event, now=now)
+        case Drained():
+            return _drained(state, now=now)
         case Ended():
-            return _ended(state, now=now)
+            return _ended(state, event, now=now)
         case Failed():
             return _failed(state, event, policy=policy, now=now, chance=chance)
 
@@ -131,6 +160,9 @@ def transition(before: State, after: State) -> Transition | None:
 def _judged(state: State, judgement: Judgement, *, policy: Policy, now: float, chance: float) -> State:
     if state.phase.is_ours:
         return state
+    if state.phase is Phase.DRAINING and judgement.verdict is not Verdict.STOPPED:
+        # Whoever hangs serves nobody to the end.
+        return _drained(state, now=now) if judgement.verdict in TROUBLED else state
     if state.phase is Phase.STOPPED and judgement.verdict is Verdict.DOWN:
         return state  # that it is not running is no news
     if judgement.verdict is Verdict.DOWN and state.stop_failed_at is not None:
@@ -140,11 +172,11 @@ def _judged(state: State, judgement: Judgement, *, policy: Policy, now: float, c
     phase = TABLE[state.phase][judgement.verdict]
     if phase in WELL and _must_prove_itself_more(state, judgement, policy=policy, now=now):
         phase = state.phase
-    after = _enter(replace(state, judgement=judgement), phase, now=now)
+    after = _enter(replace(state, judgement=judgement, asked=None), phase, now=now)
     after = _forgive(after, policy=policy, now=now)
     if judgement.verdict in TROUBLED and after.phase in (Phase.BACKOFF, Phase.FAILED) and after.retry_at is None:
         after = _plan_restart(after, policy=policy, now=now, chance=chance)
-    return _restart_if_due(after, policy=policy, now=now)
+    return after
 
 
 def is_flapping(state: State, *, policy: Policy, now: float) -> bool:
@@ -172,13 +204,26 @@ def _plan_restart(state: State, *, policy: Policy, now: float, chance: float) ->
     return replace(_enter(replace(state, restarts=recent), Phase.BACKOFF, now=now), retry_at=due_at)
 
 
-def _restart_if_due(state: State, *, policy: Policy, now: float) -> State:
+def _restart_if_due(state: State, *, policy: Policy, now: float, chance: float, restraint: Restraint | None) -> State:
     due = state.retry_at is not None and now >= state.retry_at and state.judgement.verdict in TROUBLED
     if not due or state.phase not in (Phase.BACKOFF, Phase.FAILED):
-        return state
+        return replace(state, restraint=None)
+    if restraint is not None and restraint.curb is not Curb.OBSERVING:
+        return replace(state, restraint=restraint)
     recent = tuple(at for at in state.restarts if now - at < policy.budget_window_s)
-    counted = replace(state, restarts=(*recent, now), in_a_row=state.in_a_row + 1, retry_at=None)
+    counted = replace(state, restarts=(*recent, now), in_a_row=state.in_a_row + 1, retry_at=None, restraint=restraint)
+    if restraint is not None:  # what is only noted spends the budget too, so that all goes on as it would have
+        return _plan_restart(replace(counted, noted_at=now), policy=policy, now=now, chance=chance)
     return _enter(counted, Phase.RESTARTING, now=now)
+
+
+def _cleared(state: State, *, policy: Policy, now: float) -> State:
+    """Try again soon: what stood in the way of every restart may be gone, and the next one will tell."""
+    if state.phase is not Phase.FAILED or state.retry_at is None:
+        return state
+    last = state.restarts[-1] if state.restarts else -math.inf
+    soon = max(now, last + policy.backoff_s(state.in_a_row, chance=0.0))
+    return replace(state, retry_at=min(state.retry_at, soon))
 
 
 def _forgive(state: State, *, policy: Policy, now: float) -> State:
@@ -186,36 +231,58 @@ def _forgive(state: State, *, policy: Policy, now: float) -> State:
         return state
     # The budget is not given back: restarts leave its window by age alone, or one that works for ten minutes between
     # two crashes would be restarted for ever.
-    return replace(state, in_a_row=0, is_exhausted=False)
+    return replace(state, in_a_row=0, is_exhausted=False, recovered_at=None)
 
 
-def _asked(state: State, verb: Verb, *, now: float) -> State:
+def _asked(state: State, asked: Asked, *, now: float) -> State:
     if state.phase.is_ours:
         return state  # one engine call at a time; the asker is told
-    phase = Phase.STOPPING if verb is Verb.STOP else Phase.RESTARTING
-    why = replace(state.judgement, reason="OperatorAsked", message=f"{verb} asked for by the operator", since=None)
-    return _enter(replace(state, asked=verb, judgement=why, stop_failed_at=None), phase, now=now)
+    reason, by = (NOT_NEEDED, asked.why) if asked.why else ("OperatorAsked", "asked for by the operator")
+    why = replace(state.judgement, reason=reason, message=f"{asked.verb} {by}", since=None)
+    for_need = state.for_need or (bool(asked.why) and asked.verb is Verb.START)
+    wanted = replace(state, asked=asked.verb, judgement=why, stop_failed_at=None, for_need=for_need)
+    if asked.drains and asked.verb is not Verb.START and state.phase in DRAINABLE:
+        return _enter(wanted, Phase.DRAINING, now=now)
+    return _go_on(wanted, now=now)
 
 
-def _ended(state: State, *, now: float) -> State:
+def _drained(state: State, *, now: float) -> State:
+    return _go_on(state, now=now) if state.phase is Phase.DRAINING else state
+
+
+def _go_on(state: State, *, now: float) -> State:
+    return _enter(state, Phase.STOPPING if state.asked is Verb.STOP else Phase.RESTARTING, now=now)
+
+
+def _ended(state: State, event: Ended, *, now: float) -> State:
+    state = replace(state, diagnosis=event.diagnosis or state.diagnosis)
     match state.phase:
         case Phase.RESTARTING:
             fresh = Judgement(verdict=Verdict.WARMING, reason="Restarted", message="waiting for its first answer")
             return _enter(replace(state, asked=None, judgement=fresh), Phase.STARTING, now=now)
         case Phase.STOPPING:
-            return _enter(replace(state, asked=None, judgement=STOPPED_BY_HAND), Phase.STOPPED, now=now)
+            by_us = state.judgement.reason == NOT_NEEDED
+            told = replace(STOPPED_BY_HAND, reason=NOT_NEEDED, message="not needed") if by_us else STOPPED_BY_HAND
+            for_need = state.for_need and not by_us
+            return _enter(replace(state, asked=None, judgement=told, for_need=for_need), Phase.STOPPED, now=now)
         case _:
             return state
 
 
 def _failed(state: State, event: Failed, *, policy: Policy, now: float, chance: float) -> State:
     trouble = replace(state.judgement, reason=event.reason, message=event.message, since=now)
-    failed = replace(state, asked=None, judgement=trouble)
+    failed = replace(state, asked=None, judgement=trouble, diagnosis=event.diagnosis or state.diagnosis)
     match state.phase:
         case Phase.RESTARTING:
             down = replace(failed, judgement=replace(trouble, verdict=Verdict.DOWN))
             if not event.counts and state.asked is None:
                 down = replace(down, restarts=down.restarts[:-1], in_a_row=max(0, down.in_a_row - 1))
+            if event.diagnosis is not None and not event.diagnosis.helps_restart:
+                # Where nothing was tried the verdict stands, and new is only that somebody must mend the cause.
+                told = state.judgement if event.reason == WILL_NOT_HELP else down.judgement
+                stuck = _enter(replace(down, judgement=told), Phase.FAILED, now=now)
+                return replace(stuck, retry_at=now + policy.fatal_retry_s)
+            if not event.counts and state.asked is None:
                 return replace(_enter(down, Phase.BACKOFF, now=now), retry_at=now + policy.backoff_first_s)
             return _plan_restart(down, policy=policy, now=now, chance=chance)
         case Phase.STOPPING:
@@ -237,4 +304,16 @@ def _enter(state: State, phase: Phase, *, now: float) -> State:
         troubles = (*troubles, now)[-TROUBLES_KEPT:]
     retry_at = state.retry_at if phase in (Phase.BACKOFF, Phase.FAILED) else None
     since = state.since if phase is state.phase else now
-    return replace(state, phase=phase, since=since, well_since=well_since, troubles=troubles, retry_at=retry_at)
+    is_well = phase in WELL
+    comes_back = is_well and state.phase in (Phase.STARTING, Phase.BACKOFF, Phase.FAILED) and state.in_a_row > 0
+    return replace(
+        state,
+        phase=phase,
+        since=since,
+        well_since=well_since,
+        troubles=troubles,
+        retry_at=retry_at,
+        recovered_at=now if comes_back else state.recovered_at,
+        diagnosis=None if is_well or phase is Phase.STOPPED else state.diagnosis,
+        restraint=state.restraint if phase in (Phase.BACKOFF, Phase.FAILED) else None,
+    )

@@ -5,7 +5,7 @@ future is what the thresholds say, as long as nothing changes.
 """
 
 from supervisor.core.durations import ago, lasting
-from supervisor.core.liveness import Snapshot
+from supervisor.core.liveness import Snapshot, weight
 from supervisor.core.state import Phase
 from supervisor.core.story_next import coming
 from supervisor.core.story_why import why
@@ -20,6 +20,7 @@ OPENINGS = {
     Phase.DEGRADED: "is degraded",
     Phase.ASLEEP: "is asleep",
     Phase.SUSPECT: "is under suspicion",
+    Phase.DRAINING: "is being drained",
     Phase.RESTARTING: "is being restarted",
     Phase.BACKOFF: "is out of service",
     Phase.FAILED: "is out of service",
@@ -45,8 +46,10 @@ def story(snapshot: Snapshot, *, now: float) -> str:
     sentences = [
         _opening(snapshot, now=now),
         *why(snapshot, now=now),
+        _cause_of(snapshot),
         coming(snapshot, now=now),
-        _routing(snapshot),
+        _routing(snapshot, now=now),
+        _held(snapshot, now=now),
         _past(snapshot, now=now),
         _person(snapshot),
     ]
@@ -63,7 +66,25 @@ def _opening(snapshot: Snapshot, *, now: float) -> str:
     return f"{snapshot.name} {opening}, {lasted}."
 
 
-def _routing(snapshot: Snapshot) -> str:
+def _cause_of(snapshot: Snapshot) -> str:
+    """Say what was found out when somebody looked into it, and what would help."""
+    diagnosis = snapshot.state.diagnosis
+    if diagnosis is None or not diagnosis.is_news:
+        return ""
+    cure = f" The cure: {diagnosis.cure.rstrip('.')}." if diagnosis.cure else ""
+    return f"The cause, as far as can be told: {diagnosis.says.rstrip('.')}.{cure}"
+
+
+def _held(snapshot: Snapshot, *, now: float) -> str:
+    """Say what people have said, where that does not hold anything up at the moment."""
+    held = snapshot.restraint
+    if held is None or snapshot.state.restraint is not None:
+        return ""
+    until = "" if held.until is None else f" for another {lasting(held.until - now)}"
+    return f"It is {held.message}{until}: whatever becomes of it, we do nothing to it."
+
+
+def _routing(snapshot: Snapshot, *, now: float) -> str:
     phase = snapshot.state.phase
     if snapshot.kind != "backend":
         return ""
@@ -71,6 +92,9 @@ def _routing(snapshot: Snapshot) -> str:
         return "Routers do not send to it."
     if phase is Phase.ASLEEP:
         return f"Routers use it with weight {phase.weight:g}; whoever asks first waits until its model is back."
+    preferred = weight(snapshot, now=now)
+    if preferred < phase.weight:
+        return f"It has only just recovered, so routers use it with weight {preferred:g} for a while."
     return "Routers use it like any other." if phase is Phase.UP else f"Routers use it with weight {phase.weight:g}."
 
 
@@ -81,7 +105,8 @@ def _past(snapshot: Snapshot, *, now: float) -> str:
     if not lately:
         return ""
     times = {1: "once", 2: "twice"}.get(len(lately), f"{len(lately)} times")
-    return f"We restarted it {times} in the last {lasting(window_s)}, last {ago(now - lately[-1])}."
+    we = "We would have restarted" if snapshot.state.noted_at is not None else "We restarted"
+    return f"{we} it {times} in the last {lasting(window_s)}, last {ago(now - lately[-1])}."
 
 
 def _person(snapshot: Snapshot) -> str:
@@ -101,7 +126,9 @@ def _person(snapshot: Snapshot) -> str:
         case Verdict.STOPPED:
             return f"To start it: {CTL} start {name}."
         case _ if state.phase in (Phase.BACKOFF, Phase.FAILED, Phase.SUSPECT) and state.restartable:
-            return f"To restart it without waiting: {CTL} restart {name}. Its log may tell the cause."
+            is_known = state.diagnosis is not None and state.diagnosis.is_news
+            where = f"The evidence: {CTL} incident show {name}." if is_known else "Its log may tell the cause."
+            return f"To restart it without waiting: {CTL} restart {name}. {where}"
         case Verdict.DEGRADED if state.restartable:
             return f"It is not restarted for that; if it does not pass: {CTL} restart {name}."
         case _ if state.phase in (Phase.BACKOFF, Phase.FAILED):

@@ -4,8 +4,10 @@ Pure words; the thresholds decide elsewhere, and what is said of the future is t
 """
 
 from supervisor.core.durations import lasting
+from supervisor.core.events import Verb
 from supervisor.core.liveness import Snapshot
 from supervisor.core.policy import Policy
+from supervisor.core.restraint import Curb, Restraint
 from supervisor.core.state import Phase, State, is_flapping
 from supervisor.core.story_why import spell
 from supervisor.core.verdict import Quiet, Verdict, patience_s
@@ -38,6 +40,10 @@ def _by_phase(snapshot: Snapshot, *, now: float) -> str:
             return _escalation(snapshot, present, now=now)
         case Phase.BUSY if present:
             return _patience(snapshot, present, now=now)
+        case Phase.DRAINING:
+            left_s = snapshot.state.since + snapshot.policy.drain_limit_s - now
+            verb = "stopped" if snapshot.state.asked is Verb.STOP else "restarted"
+            return f"It is {verb} once nobody is being served any more, in {lasting(left_s)} at the latest."
         case Phase.STOPPED:
             return "We leave it so: what somebody stopped, only somebody starts."
         case _:
@@ -62,10 +68,14 @@ def _under_way(state: State) -> str:
 def _recovery(state: State, *, policy: Policy, now: float) -> str:
     if not state.restartable:
         return f"{WATCHED}, so nobody here can restart it."
+    if state.restraint is not None:
+        return _held_back(state.restraint, now=now)
     if state.retry_at is None:
         return "Nothing more is tried until that changes."
     left_s = state.retry_at - now
     due = "now" if left_s < 1 else f"in {lasting(left_s)}"
+    if state.diagnosis is not None and not state.diagnosis.helps_restart:
+        return f"A restart would not help, so it is tried again {due}, or as soon as something about it changes."
     if state.is_exhausted:
         return f"Restarts have not helped, so it is tried only every {lasting(policy.fatal_retry_s)} now: next {due}."
     window = lasting(policy.budget_window_s)
@@ -73,6 +83,18 @@ def _recovery(state: State, *, policy: Policy, now: float) -> str:
     return (
         f"It is restarted {due} if it is not well by then (restart {number} of {policy.budget_restarts} in {window})."
     )
+
+
+def _held_back(restraint: Restraint, *, now: float) -> str:
+    """Say why a restart that is due is not done."""
+    for_s = "" if restraint.until is None else f" for another {lasting(restraint.until - now)}"
+    match restraint.curb:
+        case Curb.OBSERVING:
+            return 'It would be restarted now, but mode = "observe": that is only written down.'
+        case Curb.HELD | Curb.PAUSED | Curb.MAINTENANCE:
+            return f"It would be restarted now, but it is {restraint.message}{for_s}."
+        case Curb.SHARED_CAUSE | Curb.ONE_AT_A_TIME:
+            return f"It is to be restarted, and that waits{for_s}: {restraint.message}."
 
 
 def _starting(snapshot: Snapshot, *, now: float) -> str:

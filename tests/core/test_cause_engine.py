@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from supervisor.core.cause import MOST_SAID, Cause
 from supervisor.core.cause_engine import read_engine
+from supervisor.core.diagnose import refused
 
 CONTAINER = "3e3708bb1a12a082eb9c11ba6d64c1bb69820e583c7b15a7396e592b5f9a1503"
 OCI = "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: "
@@ -167,3 +168,11 @@ def test_whatever_an_engine_says_is_read_without_trouble(words: list[str]) -> No
     finding = read_engine(" ".join(words))
 
     assert finding is None or (len(finding.says) <= MOST_SAID and finding.says.isprintable())
+
+
+def test_a_refusal_of_our_call_is_a_diagnosis_where_its_words_tell_something() -> None:
+    told = refused("Docker did not start general: Bind for 127.0.0.1:8091 failed: port is already allocated")
+
+    assert told is not None
+    assert (told.cause, told.helps_restart) == (Cause.PORT_TAKEN, False)
+    assert refused("Docker did not start general: for a reason of its own") is None

@@ -83,7 +83,8 @@ def test_the_dead_are_not_asked() -> None:
 
 @pytest.mark.parametrize("phase", Phase)
 def test_doubt_looks_closer(phase: Phase) -> None:
-    expected = {Phase.SUSPECT: 1.0, Phase.BACKOFF: 1.0, Phase.STARTING: 0.5, Phase.RESTARTING: 0.5}.get(phase, 2.0)
+    closely = {Phase.SUSPECT: 1.0, Phase.BACKOFF: 1.0, Phase.DRAINING: 1.0}
+    expected = {**closely, Phase.STARTING: 0.5, Phase.RESTARTING: 0.5}.get(phase, 2.0)
 
     assert look_every_s(phase, policy=POLICY) == expected
 
@@ -110,7 +111,7 @@ MUCH_LATER = NOW + 120.0
         pytest.param(SLEEPER, LATER, True, id="idle"),
         pytest.param(replace(SLEEPER, is_asleep=True), MUCH_LATER, True, id="asleep"),
         pytest.param(Played().play([IDLE, WORKING]).evidence, LATER, False, id="at-work"),
-        pytest.param(replace(SLEEPER, cpu_burned=True), LATER, False, id="its-cpu-works"),
+        pytest.param(replace(SLEEPER, cpu_burned=True, work_share=0.9), LATER, False, id="its-cpu-works"),
         pytest.param(replace(SLEEPER, canary_since=NOW), LATER, False, id="our-canary-is-out"),
         pytest.param(replace(SLEEPER, silent_since=NOW), LATER, False, id="in-doubt"),
         pytest.param(replace(SLEEPER, traffic_failures=1), LATER, False, id="its-users-fail"),

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from supervisor.core.evidence import SLEEPS_AFTER_S, Evidence
-from supervisor.core.fold import take
+from supervisor.core.fold import ease, take
 from supervisor.core.observations import (
     CanaryEnded,
     CanarySent,
@@ -202,3 +202,15 @@ def test_a_life_that_followed_another_cannot_be_older_than_what_we_saw_of_that()
     evidence = take(BLANK, EngineSeen(life=Life.RUNNING, instance="life-2", age_s=3600.0), policy=POLICY, now=NOW + 5)
 
     assert evidence.started_at == NOW
+
+
+def test_one_whose_model_was_ended_alone_begins_anew_in_the_same_life_and_has_a_while_to_show_that_it_helped() -> None:
+    known = told(BLANK, look(IDLE_SLOT))
+    hung = replace(known, silent_since=NOW, answered_at=NOW - 60.0, canary_since=NOW, failures=2)
+
+    eased = ease(hung, policy=POLICY, now=NOW + 10.0)
+
+    assert (eased.instance, eased.engine, eased.seen_at) == (hung.instance, None, NOW + 10.0)
+    assert (eased.silent_since, eased.canary_since, eased.failures) == (None, None, 0)
+    assert not eased.has_proven_itself
+    assert eased.started_at + POLICY.startup_limit_s == NOW + 10.0 + POLICY.ease_proof_s

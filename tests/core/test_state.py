@@ -31,6 +31,7 @@ EXPECTED = {
     "asleep": f"up busy starting degraded asleep suspect {RESTARTED} failed stopped asleep",
     "degraded": f"up busy starting degraded asleep suspect {RESTARTED} failed stopped degraded",
     "suspect": f"up busy starting degraded asleep suspect {RESTARTED} failed stopped suspect",
+    "draining": f"{' '.join(['draining'] * 6)} {RESTARTED} draining stopped draining",
     "restarting": " ".join(["restarting"] * 12),
     "backoff": "up busy starting degraded asleep backoff backoff backoff backoff failed stopped backoff",
     "failed": "up busy starting degraded asleep failed failed failed failed failed stopped failed",

@@ -310,3 +310,15 @@ def test_what_our_own_questions_cost_keeps_no_sleeper_up() -> None:
     by_users = looks_gently(played.evidence, policy=POLICY, now=played.now)
 
     assert (by_us, by_users) == (True, False)
+
+
+def test_a_sleepers_work_is_seen_at_once_however_long_it_did_nothing_before() -> None:
+    played = Played().play([IDLE] * 2)
+    sleepy = EngineSeen(life=Life.RUNNING, instance="life-1", sleep_idle_s=300.0)
+    played.evidence = replace(played.evidence, engine=sleepy, kind=Kind.LLAMA_CPP)
+    for _ in range(200):
+        played._see(CpuSeen(instance="life-1", burned_s=0.001, over_s=1.0))
+
+    played._see(CpuSeen(instance="life-1", burned_s=0.2, over_s=1.0))
+
+    assert not looks_gently(played.evidence, policy=POLICY, now=played.now)
