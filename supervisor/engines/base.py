@@ -1,8 +1,8 @@
 """What every engine offers. An engine translates and does nothing else: no thresholds, no retries, no opinions."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from supervisor.core.observations import EngineSeen
 
@@ -13,6 +13,20 @@ class Changed:
 
     name: str | None
     what: str = ""  # the engine's word for it, for the log
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What an engine can tell of a target for the record: plain JSON values, and neither secrets nor users' words.
+
+    `facts` are how it was made and how it is (image, command, limits, ports, mounts, networks, state), `processes` what
+    runs in it (pid, name, state, CPU seconds, memory, the kernel function it waits in). `is_detached`: it is on no
+    network although it was made to be on one.
+    """
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    processes: tuple[Mapping[str, Any], ...] = ()
+    is_detached: bool = False
 
 
 class Engine(Protocol):
@@ -51,6 +65,18 @@ class Engine(Protocol):
 
     async def log_tail(self, name: str, *, max_bytes: int) -> str:
         """Return at most the last `max_bytes` of what `name` printed."""
+        ...
+
+    async def describe(self, name: str) -> Description:
+        """Return what can be told of `name` for the record; little of a missing one."""
+        ...
+
+    async def circumstances(self, name: str) -> Mapping[str, str]:
+        """Return what a person might change to cure `name`, each thing in a word: when one differs, it may start now.
+
+        Such as {"container": "4f1e…", "image": "sha256:…", "port 8091": "taken", "/models/phi-3.gguf": "missing"}.
+        Two calls give the same while nothing has changed.
+        """
         ...
 
     def watch(self) -> AsyncIterator[Changed]:

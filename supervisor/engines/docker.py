@@ -4,19 +4,23 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from docker import APIClient
 from docker.errors import NotFound
 from loguru import logger
 
 from supervisor.core.observations import EngineSeen, Life
-from supervisor.engines.base import Changed
+from supervisor.engines.base import Changed, Description
+from supervisor.engines.circumstances import MISSING, MOST, Thing
 from supervisor.engines.docker_calls import EngineCalls
+from supervisor.engines.docker_circumstances import Around, depends_on, made_for, neighbour_of, read_around
 from supervisor.engines.docker_ends import Ends
 from supervisor.engines.docker_events import Connected, Ended, EventStream
-from supervisor.engines.docker_pool import T, connect
+from supervisor.engines.docker_facts import NO_CONTAINER, PS_ARGUMENTS, is_detached, read_facts, read_top
+from supervisor.engines.docker_pool import SDK_ERRORS, UNIX, T, connect
 from supervisor.engines.docker_state import (
     Attributes,
     ContainerEvent,
@@ -26,6 +30,8 @@ from supervisor.engines.docker_state import (
     read_time,
     was_asked_to_end,
 )
+from supervisor.engines.host_looks import HostLooks
+from supervisor.engines.waits import belongs, waits
 from supervisor.errors import SupervisorError, TargetMissing
 
 # The SDK gives up first, so that an unanswered call gives its thread back.
@@ -58,6 +64,7 @@ class DockerEngine:
         self._ping_every_s = ping_every_s
         self._clock = clock
         self._calls = EngineCalls(host=host, client_timeout_s=self._client_timeout_s, workers=workers)
+        self._host_looks = HostLooks(limit_s=timeout_s)
         self._ends = Ends(clock=clock)
         self._streams: set[EventStream] = set()
         self._is_closed = False
@@ -109,6 +116,36 @@ class DockerEngine:
         tail = await self._look(name, f"read the log of {name}", read)
         return tail[-max_bytes:].decode(errors="replace") if max_bytes > 0 else ""
 
+    async def describe(self, name: str) -> Description:
+        """Return how container `name` was made, how it is, and what runs in it."""
+
+        def ask(client: APIClient) -> Description:
+            container = find(client, name)
+            if container is None:
+                return Description(facts=NO_CONTAINER)
+            processes = _processes(client, container)
+            return Description(
+                facts=read_facts(container), processes=tuple(processes), is_detached=is_detached(container)
+            )
+
+        return await self._look(name, f"describe {name}", ask)
+
+    async def circumstances(self, name: str) -> Mapping[str, str]:
+        """Return what the engine knows around container `name`, and what we see of it where the engine is on our host.
+
+        Files and ports are looked at outside of the calls to the engine, and nobody else waits for them.
+        """
+
+        def ask(client: APIClient) -> tuple[dict[str, str], dict[str, Thing]]:
+            container = find(client, name)
+            if container is None:
+                return {"container": MISSING}, {}
+            words = read_around(container, _around(client, container))
+            return words, depends_on(container, most=MOST - len(words))
+
+        words, things = await self._look(name, f"tell what {name} depends on", ask)
+        return words | (await self._host_looks.words(name, things) if self._host.startswith(UNIX) else {})
+
     async def watch(self) -> AsyncIterator[Changed]:
         """Yield changes for ever. The stream of an engine that restarts ends, that of a hung one falls silent."""
         retry_s = RETRY_FIRST_S
@@ -138,6 +175,7 @@ class DockerEngine:
         for stream in self._streams:
             stream.cut()
         self._calls.close()
+        self._host_looks.close()
 
     async def _find(self, name: str) -> Attributes | None:
         return await self._look(name, f"inspect {name}", lambda client: find(client, name))
@@ -213,11 +251,38 @@ class DockerEngine:
 
 def find(client: APIClient, name: str) -> Attributes | None:
     """Return container `name`; the engine would also take the first digits of an id for a name."""
+    container = _or_none(client.inspect_container, name)
+    return container if container and container["Name"] == f"/{name}" else None
+
+
+def _processes(client: APIClient, container: Attributes) -> list[dict[str, Any]]:
+    """Return what runs in a container: what the engine's `ps` tells, and the kernel of what it shows us."""
+    if not container["State"]["Running"]:
+        return []
     try:
-        container: Attributes = client.inspect_container(name)
+        found = read_top(client.top(container["Id"], ps_args=PS_ARGUMENTS))
+    except SDK_ERRORS:  # it has just ended, its `ps` knows other arguments or hangs: the rest is known all the same
+        return []
+    waiting = waits(each["pid"] for each in found if belongs(each["pid"], container["Id"]))
+    return [each | waiting.get(each["pid"], {}) for each in found]
+
+
+def _around(client: APIClient, container: Attributes) -> Around:
+    neighbour = neighbour_of(container)
+    beside = _or_none(client.inspect_container, neighbour) if neighbour else None
+    networks = client.networks() if made_for(container) else []
+    return Around(
+        has_image=_or_none(client.inspect_image, container["Image"]) is not None,
+        networks={each["Name"]: each["Id"] for each in networks},
+        neighbour=beside["State"]["Status"] if beside else MISSING,
+    )
+
+
+def _or_none(inspect: Callable[[str], Attributes], what: str) -> Attributes | None:
+    try:
+        return inspect(what)
     except NotFound:
         return None
-    return container if container["Name"] == f"/{name}" else None
 
 
 def _existing(container: Attributes | None, name: str, verb: str) -> Attributes:

@@ -1,11 +1,11 @@
 """No engine at all: the target is watched, and starting and stopping it is somebody else's business."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import NoReturn
 
 from supervisor.core.observations import EngineSeen, Life
-from supervisor.engines.base import Changed
+from supervisor.engines.base import Changed, Description
 from supervisor.errors import EngineRefused
 
 
@@ -35,6 +35,14 @@ class NoEngine:
     async def log_tail(self, name: str, *, max_bytes: int) -> str:  # noqa: ARG002 - the Protocol's
         """Return nothing."""
         return ""
+
+    async def describe(self, name: str) -> Description:  # noqa: ARG002 - the Protocol's
+        """Return an empty description."""
+        return Description()
+
+    async def circumstances(self, name: str) -> Mapping[str, str]:  # noqa: ARG002 - the Protocol's
+        """Return nothing."""
+        return {}
 
     async def watch(self) -> AsyncIterator[Changed]:
         """Yield nothing, for ever."""

@@ -11,23 +11,26 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from loguru import logger
 
 from supervisor.core.observations import EngineSeen, Life
-from supervisor.engines.arguments import sleep_idle_s
-from supervisor.engines.base import Changed
-from supervisor.engines.process_child import Child, Program, Record, load, save
+from supervisor.engines.base import Changed, Description
+from supervisor.engines.circumstances import MISSING
+from supervisor.engines.host_looks import HostLooks
+from supervisor.engines.process_child import Child, Program, Record, load, save, why_not
+from supervisor.engines.process_facts import NO_PROGRAM, depends_on, read_facts, read_program
 from supervisor.engines.rotate import rotate, tail
+from supervisor.engines.waits import processes
 from supervisor.errors import EngineRefused, EngineUnreachable, TargetMissing
 
 __all__ = ["ProcessEngine", "Program"]
 
 LOOK_EVERY_S = 1.0  # at what pidfds do not tell: log sizes, and exits where the kernel has no pidfds
 POLL_S = 0.02  # while a group is on its way out
+LOOK_AROUND_S = 2.0  # at files that may lie on a share which hangs
 KILL_WAIT_S = 5.0  # after SIGKILL only the kernel can hold a process back: a GPU or a disk that does not answer
 
 
@@ -63,6 +66,7 @@ class ProcessEngine:
         self._leaving: set[str] = set()
         self._unrotated: set[str] = set()
         self._pidfds: dict[str, int] = {}
+        self._host_looks = HostLooks(limit_s=LOOK_AROUND_S)
         self._changes: asyncio.Queue[Changed] = asyncio.Queue()
 
     async def inspect(self, name: str) -> EngineSeen:
@@ -71,21 +75,8 @@ class ProcessEngine:
         if program is None:
             return EngineSeen(life=Life.MISSING)
         child, refusal = self._child(name), self._refusals.get(name, "")
-        sleeps_after_s = sleep_idle_s(program.command, os.environ | dict(program.environment))
-        if child is None:
-            return EngineSeen(life=Life.EXITED, sleep_idle_s=sleeps_after_s, detail=refusal)
-        record = child.record
-        return EngineSeen(
-            life=Life.EXITED if child.is_buried else Life.RUNNING,
-            instance=f"{record.pid}@{_stamp(record.started_at)}",
-            age_s=None if child.is_buried else max(0.0, self._clock() - record.started_at),
-            pid=None if child.is_buried else record.pid,
-            started_at=_stamp(record.started_at),
-            ended_at=_stamp(record.ended_at) if record.ended_at is not None else None,
-            exit_code=record.exit_code,
-            sleep_idle_s=sleeps_after_s,
-            detail=refusal or record.detail,
-        )
+        record = child.record if child else None
+        return read_program(program, record, refusal, inherited=os.environ, now=self._clock())
 
     async def start(self, name: str) -> None:
         """Run program `name`."""
@@ -112,6 +103,30 @@ class ProcessEngine:
             return tail(self._log(name), max_bytes=max_bytes).decode(errors="replace")
         except OSError as error:
             raise EngineRefused(f"cannot read the log of {name}: {error}") from error
+
+    async def describe(self, name: str) -> Description:
+        """Return how program `name` is run, how it is, and what it has become: itself and what it forked."""
+        program = self._programs.get(name)
+        if program is None:
+            return Description(facts=NO_PROGRAM)
+        child = self._child(name)
+        facts = read_facts(program, child.record if child else None, self._refusals.get(name, ""))
+        if child is None or child.is_buried:
+            return Description(facts=facts)
+        try:
+            family = await self._host_looks.do(name, lambda: processes(child.family()))
+        except TimeoutError:  # the thread hangs over a file of its circumstances
+            family = []
+        return Description(facts=facts, processes=tuple(family))
+
+    async def circumstances(self, name: str) -> Mapping[str, str]:
+        """Return what program `name` is run from: its file, its directory, the files it is told of, its port."""
+        program = self._programs.get(name)
+        if program is None:
+            return {"program": MISSING}
+        child = self._child(name)
+        runs = child is not None and not child.is_buried
+        return await self._host_looks.words(name, depends_on(program, inherited=os.environ, runs=runs))
 
     async def watch(self) -> AsyncIterator[Changed]:
         """Yield changes for ever, and look after the logs meanwhile."""
@@ -142,6 +157,7 @@ class ProcessEngine:
                     logger.error("process: {}", problem)
         for name in list(self._pidfds):
             self._unfollow(name)
+        self._host_looks.close()
 
     async def _act(self, name: str, verb: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do it in a task of its own: half a stop would be worse than a late one, so it runs on if we are cancelled."""
@@ -196,7 +212,7 @@ class ProcessEngine:
             self._directory.mkdir(parents=True, exist_ok=True)
             child = Child.spawn(program, log=log, now=self._clock())
         except OSError as error:
-            self._refusals[name] = f"cannot run {program.command[0]!r}: {_cure(error, program)}"
+            self._refusals[name] = f"cannot run {program.command[0]!r}: {why_not(error, program)}"
             raise EngineRefused(f"did not start {name}: {self._refusals[name]}") from error
         self._refusals.pop(name, None)
         self._children[name] = child
@@ -276,17 +292,3 @@ async def _until(is_so: Callable[[], bool], *, within_s: float) -> bool:
             return False
         await asyncio.sleep(POLL_S)
     return True
-
-
-def _cure(error: OSError, program: Program) -> str:
-    if isinstance(error, FileNotFoundError) and program.cwd is not None and not program.cwd.is_dir():
-        return f"its working directory {program.cwd} does not exist"
-    if isinstance(error, FileNotFoundError):
-        return f"{error}; install it, or give its full path in `command`"
-    if isinstance(error, PermissionError):
-        return f"{error}; is it executable (chmod +x), and may we write to the state directory?"
-    return str(error)
-
-
-def _stamp(at: float) -> str:
-    return datetime.fromtimestamp(at, tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -11,6 +11,7 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -132,12 +133,16 @@ class Child:
         """Return the living processes of its group."""
         return [process for pid in psutil.pids() if (process := self._member(pid)) is not None]
 
-    def cpu_s(self) -> float:
-        """Return the CPU seconds of its group and of its descendants, those included that have left the group."""
+    def family(self) -> dict[int, psutil.Process]:
+        """Return its group and its descendants by their number, those included that have left the group."""
         family = {process.pid: process for process in self.members()}
         with contextlib.suppress(psutil.NoSuchProcess):
             family |= {process.pid: process for process in psutil.Process(self.pid).children(recursive=True)}
-        return sum(_spent_s(process) for process in family.values())
+        return family
+
+    def cpu_s(self) -> float:
+        """Return the CPU seconds of its family."""
+        return sum(_spent_s(process) for process in self.family().values())
 
     def _member(self, pid: int) -> psutil.Process | None:
         try:
@@ -156,6 +161,22 @@ def decode(code: int) -> tuple[int, str]:
     except ValueError:
         name = f"signal {-code}"
     return KILLED_BY - code, f"killed by {name}"
+
+
+def why_not(error: OSError, program: Program) -> str:
+    """Return why a program could not be run, and what to do about it."""
+    if isinstance(error, FileNotFoundError) and program.cwd is not None and not program.cwd.is_dir():
+        return f"its working directory {program.cwd} does not exist"
+    if isinstance(error, FileNotFoundError):
+        return f"{error}; install it, or give its full path in `command`"
+    if isinstance(error, PermissionError):
+        return f"{error}; is it executable (chmod +x), and may we write to the state directory?"
+    return str(error)
+
+
+def stamp(at: float) -> str:
+    """Return wall time as ISO 8601, UTC, milliseconds."""
+    return datetime.fromtimestamp(at, tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _born_s(pid: int) -> float | None:

@@ -87,11 +87,17 @@ class ProcessBench:
 
     def make(self, code: str) -> str:
         """Make a program that runs `code`."""
-        return self._add(Program(command=(sys.executable, "-c", code)))
+        return self.add(Program(command=(sys.executable, "-c", code)))
 
     def make_unstartable(self) -> str:
         """Make a program that does not exist."""
-        return self._add(Program(command=("/no/such/program",)))
+        return self.add(Program(command=("/no/such/program",)))
+
+    def add(self, program: Program) -> str:
+        """Take a program as it is."""
+        name = f"target-{len(self.programs)}"
+        self.programs[name] = program
+        return name
 
     async def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal to the program alone."""
@@ -102,11 +108,6 @@ class ProcessBench:
     async def close(self) -> None:
         """Stop all programs."""
         await self.engine.close()
-
-    def _add(self, program: Program) -> str:
-        name = f"target-{len(self.programs)}"
-        self.programs[name] = program
-        return name
 
 
 class DockerBench:
@@ -127,12 +128,14 @@ class DockerBench:
         """Make a container whose command is not in its image."""
         return self.make_command(["/no/such/program"])
 
-    def make_command(self, command: list[str], *, name: str | None = None, **more: Any) -> str:
+    def make_command(
+        self, command: list[str], *, name: str | None = None, image: str | None = None, **more: Any
+    ) -> str:
         """Make a container that runs `command`, off the network unless told otherwise."""
         name = name or f"engines-{uuid.uuid4().hex[:12]}"
         self._names.append(name)
         self.client.containers.create(
-            self._image,
+            image or self._image,
             command[1:],
             entrypoint=command[:1],
             name=name,
@@ -260,3 +263,17 @@ async def watching(engine: Engine) -> AsyncIterator[Watcher]:
         yield watcher
     finally:
         await watcher.close()
+
+
+async def steady(bench: Bench, name: str) -> dict[str, str]:
+    """Return the circumstances, having seen that they stay as they are while nothing changes."""
+    told = [dict(await bench.engine.circumstances(name)) for _ in range(2)]
+
+    assert told[0] == told[1]
+    return told[0]
+
+
+def changed(before: dict[str, str], after: dict[str, str]) -> dict[str, tuple[str | None, str | None]]:
+    """Return what differs, with what it was and what it is."""
+    keys = before.keys() | after.keys()
+    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
