@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from supervisor.core.baseline import Baseline
@@ -17,6 +17,7 @@ from supervisor.core.statements import Statement, Witness
 
 MOST_SECONDS = 1000  # of one kind; far more than is ever kept
 LONGEST_SAYS = 300
+FIRST_YEAR, LAST_YEAR = 1970, 9000
 COLUMNS = ("at", "before", "after", "verdict", "reason", "message", "statements")
 
 
@@ -36,7 +37,7 @@ def statements_text(statements: Sequence[Statement], *, at: float) -> str:
 def transition(row: Sequence[Any]) -> dict[str, Any] | None:
     """Return a row of `COLUMNS` as people are told it; None where it cannot be read."""
     told = dict(zip(COLUMNS, row, strict=True))
-    at = _time(told["at"])
+    at = time(told["at"])
     if at is None:
         return None
     return {**told, "at": iso(at), "statements": _statements(told["statements"])}
@@ -49,10 +50,10 @@ def baseline_text(baseline: Baseline) -> str:
 
 def baseline(stored: Any) -> Baseline | None:
     """Return the baseline that was stored; None where nothing of it can be read."""
-    content = _json(stored)
-    if not isinstance(content, dict):
+    lengths = content(stored)
+    if not isinstance(lengths, dict):
         return None
-    return Baseline(**{each.name: _seconds(content.get(each.name)) for each in fields(Baseline)})
+    return Baseline(**{each.name: _seconds(lengths.get(each.name)) for each in fields(Baseline)})
 
 
 def text(words: str) -> str:
@@ -60,20 +61,31 @@ def text(words: str) -> str:
     return words.encode(errors="replace").decode()
 
 
-def _statements(stored: Any) -> list[dict[str, Any]]:
-    content = _json(stored)
-    return [
-        {"witness": each["witness"], "says": each["says"], "age_s": _second(each.get("age_s"))}
-        for each in (content if isinstance(content, list) else [])
-        if isinstance(each, dict) and each.get("witness") in list(Witness) and isinstance(each.get("says"), str)
-    ]
-
-
-def _json(stored: Any) -> Any:
+def content(stored: Any) -> Any:
+    """Return what a stored text of JSON holds, None where it is none."""
     try:
         return json.loads(stored)
     except (TypeError, ValueError, RecursionError):
         return None
+
+
+def time(stored: Any) -> datetime | None:
+    """Return a stored time in UTC; None where it is none that this program has ever written."""
+    try:
+        at = datetime.fromisoformat(stored)
+    except (TypeError, ValueError):
+        return None
+    # Beyond these years one cannot reckon with a time: an hour more or less is no time any more.
+    return at.astimezone(UTC) if at.tzinfo is not None and FIRST_YEAR <= at.year < LAST_YEAR else None
+
+
+def _statements(stored: Any) -> list[dict[str, Any]]:
+    told = content(stored)
+    return [
+        {"witness": each["witness"], "says": each["says"], "age_s": _second(each.get("age_s"))}
+        for each in (told if isinstance(told, list) else [])
+        if isinstance(each, dict) and each.get("witness") in list(Witness) and isinstance(each.get("says"), str)
+    ]
 
 
 def _seconds(values: Any) -> tuple[float, ...]:
@@ -89,11 +101,3 @@ def _second(value: Any) -> float | None:
     except OverflowError:  # JSON's whole numbers know no end
         return None
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
-
-
-def _time(stored: Any) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(stored)
-    except (TypeError, ValueError):
-        return None
-    return None if at.tzinfo is None else at

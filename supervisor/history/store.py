@@ -1,13 +1,15 @@
-"""The history in SQLite: transitions, acts written down before they are done, and what is normal for each target.
+"""The history in SQLite: transitions, acts, incidents with their evidence, holds, and what is normal for each target.
 
-It decides nothing. A database that cannot be used is told of and lived without: supervision goes on.
+It decides nothing. A database that cannot be used is told of and lived without; one that is broken is set aside, and a
+new one begun: supervision goes on.
 """
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from datetime import UTC, datetime
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -15,43 +17,47 @@ from typing import Any, TypeVar
 
 from supervisor.core.actions import Act
 from supervisor.core.baseline import Baseline
-from supervisor.core.state import Phase, Transition
-from supervisor.history import rows
+from supervisor.core.incident import Incident
+from supervisor.core.restraint import Hold
+from supervisor.core.state import Transition
+from supervisor.history import changes, evidence, holds, incidents, rows
+from supervisor.history.aside import set_aside
+from supervisor.history.changes import Memory
+from supervisor.history.incident_rows import shifted
 from supervisor.own_thread import OwnThread
 
-KEPT = 10_000  # transitions, and acts
-PRUNED_EVERY = 100  # of them
+__all__ = ["Memory", "NewerHistory", "Store"]
+
 TIMEOUT_S = 2.0
+BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
-    """What is remembered of one target: where it was left, whether in the midst of a restart, and recent restarts."""
-
-    phase: Phase | None = None
-    is_cut_short: bool = False
-    restart_ages_s: tuple[float, ...] = ()
 
 
 class NewerHistory(sqlite3.DatabaseError):
     """A later version of this program has written the file, and this one does not know its shape."""
 
 
-class Store:
-    """One SQLite file, used from one thread of its own.
+class _StrangeHistory(sqlite3.DatabaseError):
+    """The file is a database, and not of the shape that its version says."""
 
-    Every method raises `sqlite3.Error`, `OSError` or `TimeoutError`; nothing is retried here.
+
+class Store:
+    """One SQLite file, and a folder of evidence beside it, used from one thread of their own.
+
+    Every method raises `sqlite3.Error`, `OSError` or `TimeoutError`; nothing is retried here, but once for a file that
+    was broken and is set aside. `problem` says that in a sentence; it is empty while there was no need.
     """
 
     def __init__(self, path: Path) -> None:
+        self.problem = ""
         self._path = path
+        self._evidence = path.parent / "incidents"
         self._thread = OwnThread("history")
         self._database: sqlite3.Connection | None = None
 
     async def remember(self, target: str, *, window_s: float) -> Memory:
         """Return what an earlier daemon knew of `target`; restarts within `window_s`."""
-        return await self._call(lambda database: _remember(database, target, window_s=window_s))
+        return await self._call(lambda database: changes.remember(database, target, window_s=window_s))
 
     async def record(self, target: str, transition: Transition, *, instance: str | None) -> None:
         """Write down a change of phase."""
@@ -59,11 +65,11 @@ class Store:
         row = (_now(), target, transition.before, transition.after)
         said = rows.statements_text(judgement.statements, at=transition.at)
         why = (judgement.verdict, judgement.reason, rows.text(judgement.message), instance, said)
-        await self._call(lambda database: _record(database, (*row, *why)))
+        await self._call(lambda database: changes.record(database, (*row, *why)))
 
     async def transitions(self, target: str, *, limit: int) -> list[dict[str, Any]]:
         """Return the last changes of phase of `target`, newest first, each with what the witnesses said."""
-        return await self._call(lambda database: _transitions(database, target, limit=limit))
+        return await self._call(lambda database: changes.transitions(database, target, limit=limit))
 
     async def baseline(self, target: str) -> Baseline | None:
         """Return what is normal for `target`; None where that was never written, or cannot be read any more."""
@@ -79,12 +85,54 @@ class Store:
     async def begin(self, target: str, act: Act) -> int:
         """Write down that `act` is about to be done; return its number."""
         row = (target, act.verb, act.by_operator, _now())
-        return await self._call(lambda database: _begin(database, row))
+        return await self._call(lambda database: changes.begin(database, row))
 
     async def end(self, number: int, outcome: str, *, counts: bool = True) -> None:
         """Write down how act `number` ended; `counts` False where nothing was tried after all."""
-        update = "UPDATE acts SET ended_at = ?, outcome = ?, counts = ? WHERE id = ?"
-        await self._call(lambda database: database.execute(update, (_now(), outcome, counts, number)))
+        at = _now()
+        await self._call(lambda database: changes.end(database, number, outcome, at=at, counts=counts))
+
+    async def keep_incident(self, incident: Incident, *, now: float, instead_of: str | None = None) -> None:
+        """Write down how an incident stands at the monotonic time `now`.
+
+        `instead_of` is the id it went by before: what is kept under that is carried over.
+        """
+        await self._do(partial(self._keep_incident, shifted(incident, by_s=time.time() - now), instead_of))
+
+    async def open_incident(self, target: str, *, now: float) -> Incident | None:
+        """Return the trouble of `target` that was not over when we died, by the monotonic clock that shows `now`."""
+        by_s = now - time.time()
+        kept = await self._call(lambda database: incidents.still_open(database, target))
+        return kept and shifted(kept, by_s=by_s, latest=now)
+
+    async def incidents(self, *, target: str | None, limit: int) -> list[dict[str, Any]]:
+        """Return the last incidents, newest first, each with all who had a part in it; those of `target`, or all."""
+        return await self._call(lambda database: incidents.several(database, target=target, limit=limit))
+
+    async def incident(self, name: str) -> dict[str, Any] | None:
+        """Return one incident with its evidence, oldest first; None where there is none of that id."""
+        return await self._call(lambda database: self._incident(database, name))
+
+    async def keep_evidence(self, incident: str, target: str, bundle: Mapping[str, Any]) -> None:
+        """Write down what was seen of `target`, as a part of an incident.
+
+        Raises:
+            ValueError: a name that is not safe as the name of a file.
+        """
+        await self._call(lambda database: self._keep_evidence(database, incident, target, bundle))
+
+    async def holds(self) -> list[Hold]:
+        """Return what operators have said that is not over, and forget the rest."""
+        wall = datetime.now(UTC)
+        return await self._call(lambda database: holds.standing(database, wall=wall))
+
+    async def keep_hold(self, hold: Hold) -> None:
+        """Write down a hold, in place of what was said of its target before."""
+        await self._call(lambda database: holds.keep(database, hold))
+
+    async def drop_hold(self, target: str) -> None:
+        """Forget the hold on `target`, if there is one."""
+        await self._call(lambda database: holds.drop(database, target))
 
     def close(self) -> None:
         """Let what is under way come to its end, for as long as any call may take, and close the file."""
@@ -96,17 +144,63 @@ class Store:
             self._database = None
 
     async def _call(self, use: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._do(partial(self._use, use))
+
+    async def _do(self, work: Callable[[], T]) -> T:
         async with asyncio.timeout(TIMEOUT_S):
-            return await self._thread.do(partial(self._use, use))
+            return await self._thread.do(work)
 
     def _use(self, use: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return self._try(use)
+        except sqlite3.DatabaseError as error:
+            if not _is_broken(error):
+                raise
+            self._set_aside(error)
+        return self._try(use)
+
+    def _try(self, use: Callable[[sqlite3.Connection], T]) -> T:
         if self._database is None:
             self._database = _open(self._path)
         with self._database:
             return use(self._database)
 
+    def _set_aside(self, error: sqlite3.DatabaseError) -> None:
+        self._close()
+        aside = set_aside(self._path, stamp=f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+        self.problem = (
+            f"{self._path} could not be read ({error}): it is {aside} now, and a new one was begun, without the holds,"
+            " incidents and restarts that were remembered"
+        )
+
+    def _keep_incident(self, incident: Incident, instead_of: str | None) -> None:
+        was = self._use(lambda database: incidents.keep(database, incident, instead_of=instead_of))
+        if was is not None:  # once the row is safe, which matters more; and again, where we died between the two
+            evidence.move(self._evidence, incident.target, before=was, after=incident.id)
+
+    def _incident(self, database: sqlite3.Connection, name: str) -> dict[str, Any] | None:
+        name = incidents.present_name(database, name)
+        told = incidents.one(database, name)
+        return told and {**told, "evidence": evidence.read(self._evidence, name)}
+
+    def _keep_evidence(
+        self, database: sqlite3.Connection, incident: str, target: str, bundle: Mapping[str, Any]
+    ) -> None:
+        # It may have become a part of another trouble while the evidence was gathered.
+        name = incidents.present_name(database, incident, target=target)
+        spare = {name, *incidents.open_names(database)}
+        evidence.keep(self._evidence, name, target, bundle)
+        evidence.prune(self._evidence, spare=spare)
+
+
+def _is_broken(error: sqlite3.DatabaseError) -> bool:
+    """Whether the file itself is at fault: a disk that is full, read-only or slow is not."""
+    code = getattr(error, "sqlite_errorcode", 0)  # an extended one has the plain one in its last byte
+    return isinstance(error, _StrangeHistory) or code & 0xFF in BROKEN
+
 
 def _open(path: Path) -> sqlite3.Connection:
+    expected = _expected()
     database = sqlite3.connect(path, timeout=TIMEOUT_S, check_same_thread=False)
     try:
         database.execute("PRAGMA journal_mode = WAL")
@@ -115,10 +209,28 @@ def _open(path: Path) -> sqlite3.Connection:
         # Whoever edits a row by hand may leave half a character in it.
         database.text_factory = partial(str, encoding="utf-8", errors="replace")
         _migrate(database, path)
-    except sqlite3.Error:
+        if missing := sorted(expected - _shape(database)):
+            raise _StrangeHistory(f"it has no {missing[0]}")
+    except sqlite3.Error as error:
         database.close()
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_ERROR:
+            # Our scripts are good, or `_expected` had failed: so it is not the file that they are for.
+            raise _StrangeHistory(str(error)) from error
         raise
     return database
+
+
+def _expected() -> set[str]:
+    """Return the shape of a new history; what fails here is no fault of any file."""
+    with closing(sqlite3.connect(":memory:")) as database:
+        _migrate(database, Path(":memory:"))
+        return _shape(database)
+
+
+def _shape(database: sqlite3.Connection) -> set[str]:
+    """Return every column of every table, as `table.column TYPE`."""
+    select = "SELECT m.name, c.name, c.type FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'"
+    return {f"{table}.{column} {kind}" for table, column, kind in database.execute(select)}
 
 
 def _migrate(database: sqlite3.Connection, path: Path) -> None:
@@ -151,50 +263,6 @@ def _statements(script: str) -> Iterator[str]:
         if sqlite3.complete_statement(statement):
             yield statement
             statement = ""
-
-
-def _record(database: sqlite3.Connection, row: tuple[str | None, ...]) -> None:
-    columns = "at, target, before, after, verdict, reason, message, instance, statements"
-    insert = f"INSERT INTO transitions ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-    _prune(database, "transitions", newest=database.execute(insert, row).lastrowid or 0)
-
-
-def _transitions(database: sqlite3.Connection, target: str, *, limit: int) -> list[dict[str, Any]]:
-    columns = ", ".join(rows.COLUMNS)
-    select = f"SELECT {columns} FROM transitions WHERE target = ? ORDER BY id DESC LIMIT ?"  # noqa: S608
-    told = [rows.transition(row) for row in database.execute(select, (target, limit))]
-    return [each for each in told if each is not None]
-
-
-def _begin(database: sqlite3.Connection, row: tuple[str, str, bool, str]) -> int:
-    insert = "INSERT INTO acts (target, verb, by_operator, began_at) VALUES (?, ?, ?, ?)"
-    number = database.execute(insert, row).lastrowid or 0
-    _prune(database, "acts", newest=number)
-    return number
-
-
-def _prune(database: sqlite3.Connection, table: str, *, newest: int) -> None:
-    """Drop old rows now and then, but never a target's last one: an operator's stop is remembered by it."""
-    if newest % PRUNED_EVERY:
-        return
-    last = f"SELECT max(id) FROM {table} GROUP BY target"  # noqa: S608
-    database.execute(f"DELETE FROM {table} WHERE id <= ? AND id NOT IN ({last})", (newest - KEPT,))  # noqa: S608
-
-
-def _remember(database: sqlite3.Connection, target: str, *, window_s: float) -> Memory:
-    last = database.execute("SELECT after FROM transitions WHERE target = ? ORDER BY id DESC LIMIT 1", (target,))
-    row = last.fetchone()
-    phase = Phase(row[0]) if row and row[0] in set(Phase) else None
-    unended = "SELECT ended_at IS NULL FROM acts WHERE target = ? ORDER BY id DESC LIMIT 1"
-    cut_short = database.execute(unended, (target,)).fetchone()
-    since = datetime.now(UTC) - timedelta(seconds=window_s)
-    restarts = "SELECT began_at FROM acts WHERE target = ? AND NOT by_operator AND counts AND began_at >= ? ORDER BY id"
-    began = [datetime.fromisoformat(row[0]) for row in database.execute(restarts, (target, since.isoformat()))]
-    return Memory(
-        phase=phase,
-        is_cut_short=phase is Phase.RESTARTING and bool(cut_short and cut_short[0]),
-        restart_ages_s=tuple(max(0.0, (datetime.now(UTC) - at).total_seconds()) for at in began),
-    )
 
 
 def _now() -> str:

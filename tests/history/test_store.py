@@ -4,10 +4,8 @@ import asyncio
 import sqlite3
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,20 +13,12 @@ from supervisor.core.actions import Act
 from supervisor.core.events import Verb
 from supervisor.core.state import Phase, Transition
 from supervisor.core.verdict import Judgement, Verdict
-from supervisor.history.store import KEPT, PRUNED_EVERY, TIMEOUT_S, Memory, Store
+from supervisor.history.changes import KEPT, PRUNED_EVERY
+from supervisor.history.store import TIMEOUT_S, Memory, Store
+from tests.history.kept import edit, opened, query
 
 WINDOW_S = 1800.0
-NEWEST = 2  # the number of the last migration
-
-
-@asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[Store]:
-    """A store, closed afterwards."""
-    store = Store(path)
-    try:
-        yield store
-    finally:
-        store.close()
+NEWEST = 3  # the number of the last migration
 
 
 def change(after: Phase = Phase.STOPPED, *, message: str = "stopped by the operator") -> Transition:
@@ -38,11 +28,6 @@ def change(after: Phase = Phase.STOPPED, *, message: str = "stopped by the opera
 
 def act(verb: Verb = Verb.RESTART, *, by_operator: bool = False) -> Act:
     return Act(verb=verb, grace_s=2.0, by_operator=by_operator)
-
-
-def query(path: Path, sql: str) -> list[Any]:
-    with closing(sqlite3.connect(path)) as database:
-        return database.execute(sql).fetchall()
 
 
 async def test_of_a_target_never_seen_nothing_is_remembered(tmp_path: Path) -> None:
@@ -115,6 +100,18 @@ async def test_a_restart_that_was_left_undone_after_all_spends_no_budget(tmp_pat
     assert memory.restart_ages_s == ()
 
 
+@pytest.mark.parametrize("began_at", ["yesterday, or so", "9999-12-31T23:59:59-14:00", "2999-01-01T00:00:00"])
+async def test_a_restart_whose_time_cannot_be_read_spends_no_budget(tmp_path: Path, began_at: str) -> None:
+    path = tmp_path / "history.sqlite"
+    async with opened(path) as store:
+        for _ in range(2):
+            await store.end(await store.begin("general", act()), "done")
+        edit(path, "UPDATE acts SET began_at = ? WHERE id = 1", began_at)
+        memory = await store.remember("general", window_s=WINDOW_S)
+
+    assert len(memory.restart_ages_s) == 1
+
+
 async def test_what_was_begun_is_on_disk_before_begin_returns(tmp_path: Path) -> None:
     path = tmp_path / "history.sqlite"
     async with opened(path) as store:
@@ -144,7 +141,8 @@ async def test_the_tables_take_no_values_of_another_kind(tmp_path: Path) -> None
     tables = query(
         path, "SELECT name, strict FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite_%'"
     )
-    assert sorted(tables) == [("acts", 1), ("baselines", 1), ("transitions", 1)]
+    names = ("acts", "baselines", "holds", "incidents", "transitions")
+    assert sorted(tables) == [(name, 1) for name in names]
     assert query(path, "PRAGMA journal_mode") == [("wal",)]
     assert query(path, "PRAGMA user_version") == [(NEWEST,)]
 
@@ -179,21 +177,6 @@ def _fill(path: Path, *, rows: int) -> None:
         row = ("flapping", "restart", 0, "2026-01-01", "2026-01-01", "done")
         columns = "target, verb, by_operator, began_at, ended_at, outcome"
         database.executemany(f"INSERT INTO acts ({columns}) VALUES (?, ?, ?, ?, ?, ?)", [row] * rows)  # noqa: S608
-
-
-@pytest.mark.parametrize("content", [b"garbage " * 1000, b"SQLite format 3\x00" + b"\xff" * 4096])
-async def test_a_corrupt_file_is_told_of_and_left_as_it_is(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "history.sqlite"
-    path.write_bytes(content)
-
-    async with opened(path) as store:
-        for _ in range(2):
-            with pytest.raises(sqlite3.DatabaseError):
-                await store.remember("general", window_s=WINDOW_S)
-            with pytest.raises(sqlite3.DatabaseError):
-                await store.begin("general", act())
-
-    assert path.read_bytes() == content
 
 
 async def test_a_folder_that_is_not_there_is_told_of_and_heals(tmp_path: Path) -> None:
@@ -277,3 +260,26 @@ async def test_closing_twice_or_unused_is_fine(tmp_path: Path) -> None:
     unused.close()
 
     assert not (tmp_path / "history.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("acts", "for_need"),
+    [
+        pytest.param([(Verb.START, False)], True, id="started-by-us"),
+        pytest.param([(Verb.START, True)], False, id="started-by-an-operator"),
+        pytest.param([(Verb.START, False), (Verb.STOP, False)], False, id="stopped-since"),
+        pytest.param([(Verb.RESTART, False)], False, id="restarted"),
+        pytest.param([], False, id="never-touched"),
+    ],
+)
+async def test_that_we_started_it_because_it_was_needed_outlives_us(
+    tmp_path: Path, acts: list[tuple[Verb, bool]], for_need: bool
+) -> None:
+    async with opened(tmp_path / "history.sqlite") as store:
+        for verb, by_operator in acts:
+            await store.begin("planner", Act(verb=verb, grace_s=2.0, by_operator=by_operator))
+
+        memory = await store.remember("planner", window_s=WINDOW_S)
+
+    assert memory.for_need is for_need
+    assert len(memory.restart_ages_s) == sum(verb is Verb.RESTART for verb, _ in acts)

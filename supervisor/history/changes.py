@@ -1,0 +1,80 @@
+"""Changes of phase, and acts, written down before they are done: the SQL, over a connection that others open."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from supervisor.core.events import Verb
+from supervisor.core.state import Phase
+from supervisor.history import rows
+from supervisor.history.connection import Connection
+
+KEPT = 10_000  # transitions, and acts
+PRUNED_EVERY = 100  # of them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What is remembered of one target: where it was left, whether in the midst of a restart, and recent restarts."""
+
+    phase: Phase | None = None
+    is_cut_short: bool = False
+    restart_ages_s: tuple[float, ...] = ()
+    for_need: bool = False  # the last thing done to it was that we started it, because another could not be had
+
+
+def record(database: Connection, row: tuple[str | None, ...]) -> None:
+    """Write down a change of phase."""
+    columns = "at, target, before, after, verdict, reason, message, instance, statements"
+    insert = f"INSERT INTO transitions ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+    _prune(database, "transitions", newest=database.execute(insert, row).lastrowid or 0)
+
+
+def transitions(database: Connection, target: str, *, limit: int) -> list[dict[str, Any]]:
+    """Return the last changes of phase of `target`, newest first."""
+    columns = ", ".join(rows.COLUMNS)
+    select = f"SELECT {columns} FROM transitions WHERE target = ? ORDER BY id DESC LIMIT ?"  # noqa: S608
+    told = [rows.transition(row) for row in database.execute(select, (target, limit))]
+    return [each for each in told if each is not None]
+
+
+def begin(database: Connection, row: tuple[str, str, bool, str]) -> int:
+    """Write down an act that is about to be done, and return its number."""
+    insert = "INSERT INTO acts (target, verb, by_operator, began_at) VALUES (?, ?, ?, ?)"
+    number = database.execute(insert, row).lastrowid or 0
+    _prune(database, "acts", newest=number)
+    return number
+
+
+def end(database: Connection, number: int, outcome: str, *, at: str, counts: bool) -> None:
+    """Write down how act `number` ended."""
+    update = "UPDATE acts SET ended_at = ?, outcome = ?, counts = ? WHERE id = ?"
+    database.execute(update, (at, outcome, counts, number))
+
+
+def remember(database: Connection, target: str, *, window_s: float) -> Memory:
+    """Return what is known of `target`; restarts within `window_s`."""
+    last = database.execute("SELECT after FROM transitions WHERE target = ? ORDER BY id DESC LIMIT 1", (target,))
+    row = last.fetchone()
+    phase = Phase(row[0]) if row and row[0] in set(Phase) else None
+    latest = "SELECT ended_at IS NULL, verb, by_operator FROM acts WHERE target = ? ORDER BY id DESC LIMIT 1"
+    is_open, verb, by_operator = database.execute(latest, (target,)).fetchone() or (False, "", True)
+    now = datetime.now(UTC)
+    since = now - timedelta(seconds=window_s)
+    ours = "verb = 'restart' AND NOT by_operator AND counts"
+    restarts = f"SELECT began_at FROM acts WHERE target = ? AND {ours} AND began_at >= ? ORDER BY id"  # noqa: S608
+    began = [rows.time(row[0]) for row in database.execute(restarts, (target, since.isoformat()))]
+    return Memory(
+        phase=phase,
+        is_cut_short=phase is Phase.RESTARTING and bool(is_open),
+        restart_ages_s=tuple(max(0.0, (now - at).total_seconds()) for at in began if at is not None),
+        for_need=verb == Verb.START and not by_operator,
+    )
+
+
+def _prune(database: Connection, table: str, *, newest: int) -> None:
+    """Drop old rows now and then, but never a target's last one: an operator's stop is remembered by it."""
+    if newest % PRUNED_EVERY:
+        return
+    last = f"SELECT max(id) FROM {table} GROUP BY target"  # noqa: S608
+    database.execute(f"DELETE FROM {table} WHERE id <= ? AND id NOT IN ({last})", (newest - KEPT,))  # noqa: S608
