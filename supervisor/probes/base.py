@@ -28,11 +28,52 @@ class HostWork:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """A process that holds memory of a GPU; `name` is the kernel's for it, empty where it is not for us to see."""
+
+    pid: int
+    name: str = ""
+    used_bytes: int | None = None  # None: the driver does not tell
+    is_gone: bool = False  # the driver holds memory for it, and the kernel knows no such process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuMemory:
+    """A GPU's memory, and who holds it; `index` and `uuid` are the driver's, not those inside a container.
+
+    What is used beyond what the holders hold, the driver keeps for itself or for somebody it does not name. Of a GPU
+    that is lost (it fell off the bus) only the index may be known.
+    """
+
+    index: int
+    uuid: str = ""
+    name: str = ""
+    used_bytes: int = 0
+    total_bytes: int = 0
+    holders: tuple[Holder, ...] = ()  # who holds most comes first
+    holders_are_known: bool = True  # False: the driver never tells who they are
+    is_lost: bool = False
+
+    @property
+    def free_bytes(self) -> int:
+        """What is left for somebody else."""
+        return max(0, self.total_bytes - self.used_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """How a canary ended; `first_token_s` is counted from its sending, None where no answer began."""
 
     reply: Reply
     first_token_s: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Eased:
+    """Whether one model was ended inside a server that goes on; `detail` says what was done, or why it was not."""
+
+    done: bool
     detail: str = ""
 
 
@@ -59,6 +100,18 @@ class CanaryProbe(Protocol):
         """Send one canary and hold it open until it is answered, or `limit_s` is over.
 
         `slot` pins it to an idle slot where the server can do that.
+        """
+        ...
+
+
+class Easing(Protocol):
+    """Ends one model inside a server that goes on, where the server can do that: gentler than a restart of it all."""
+
+    async def ease(self, *, limit_s: float) -> Eased:
+        """End the model that our canary asks for, and no other; at most `limit_s` seconds pass.
+
+        It is done once the server says that the model has gone, and the next request finds it loading anew. A canary
+        that is held open is let go first: there are servers that end no model while anybody waits for its answer.
         """
         ...
 

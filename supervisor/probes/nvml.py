@@ -1,4 +1,4 @@
-"""What NVIDIA's driver tells of processes on its GPUs. Blocks, perhaps for ever: to be asked in a thread of its own.
+"""What NVIDIA's driver tells of its GPUs and who is on them. Blocks, perhaps for ever: to be asked in its own thread.
 
 The driver knows processes by their numbers on the host, those in containers too. A supervisor that sees other numbers
 (in a container without the host's) finds nobody.
@@ -6,11 +6,16 @@ The driver knows processes by their numbers on the host, those in containers too
 
 import importlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from loguru import logger
+
+from supervisor.probes.base import GpuMemory
+from supervisor.probes.kernel import PROC
+from supervisor.probes.vram import holders
 
 RENEW_EVERY_S = 300.0  # a driver may be loaded later, and a GPU may be reset
 # The driver takes a sample of each process every sixth of a second to every second: a shorter look back may miss one.
@@ -54,6 +59,7 @@ class Gpus:
         self._clock = clock
         self._nvml: Any = None
         self._devices: dict[int, Any] = {}
+        self._lost: frozenset[int] = frozenset()  # of which not even a handle can be had
         self._renew_at = -float("inf")
         self._complaints: set[str] = set()
         self._asked: dict[int, _Asked] = {}
@@ -82,7 +88,7 @@ class Gpus:
                 users = self._users(device)
                 if users is None:  # idle is idle, whoever is on it
                     works.append(GpuWork(is_unknown=self._rate(device) != 0))
-                elif users & family:
+                elif users.keys() & family:
                     on.add(index)
                     works.append(self._work_on(device, users, family, since=before.at - SAMPLED_EVERY_S))
             except self._nvml.NVMLError as error:
@@ -95,7 +101,46 @@ class Gpus:
         share = min(1.0, sum(shares)) if shares else None
         return GpuWork(share=share, is_unknown=any(work.is_unknown for work in works))
 
-    def _work_on(self, device: Any, users: set[int], family: frozenset[int], *, since: float) -> GpuWork:
+    def memory(self, *, proc: Path = PROC) -> tuple[GpuMemory, ...] | None:
+        """Return the memory of each GPU that tells, and each that is lost; None: nobody to ask."""
+        self._renew()
+        if not self._devices and not self._lost:
+            return None
+        found = [GpuMemory(index=index, is_lost=True) for index in self._lost]
+        for index, device in self._devices.items():
+            try:
+                found.append(self._memory_of(index, device, proc=proc))
+            except self._nvml.NVMLError_NotSupported:  # its memory is the machine's own
+                continue
+            except self._not_told() as error:
+                self._say_once(f"GPU {index} does not tell of its memory: {error}", level="WARNING")
+            except self._nvml.NVMLError as error:
+                self._complain(f"GPU {index} cannot be asked: {error}", level="WARNING")
+                if isinstance(error, self._nvml.NVMLError_GpuIsLost):
+                    found.append(GpuMemory(index=index, is_lost=True))
+        return tuple(sorted(found, key=lambda gpu: gpu.index))
+
+    def _memory_of(self, index: int, device: Any, *, proc: Path) -> GpuMemory:
+        nvml = self._nvml
+        memory = nvml.nvmlDeviceGetMemoryInfo(device)
+        users = self._users(device)
+        return GpuMemory(
+            index=index,
+            uuid=self._text(nvml.nvmlDeviceGetUUID, device),
+            name=self._text(nvml.nvmlDeviceGetName, device),
+            used_bytes=memory.used,
+            total_bytes=memory.total,
+            holders=holders(users or {}, proc=proc),
+            holders_are_known=users is not None,
+        )
+
+    def _text(self, ask: Callable[[Any], str], device: Any) -> str:
+        try:
+            return ask(device)
+        except self._not_told():
+            return ""
+
+    def _work_on(self, device: Any, users: Iterable[int], family: frozenset[int], *, since: float) -> GpuWork:
         """Return what `family`, which is among the users of a GPU, did there."""
         samples = self._samples(device, since=since)
         ours = [share for pid, share in samples.items() if pid in family]
@@ -103,22 +148,25 @@ class Gpus:
             return GpuWork(share=sum(ours))
         # No sample of ours: idle, or a driver that does not tell who worked, or not this soon.
         rate = self._rate(device)
-        if rate is not None and (rate == 0 or users <= family):
+        if rate is not None and (rate == 0 or family.issuperset(users)):
             return GpuWork(share=rate)
         if samples:  # it did tell, of others
             return GpuWork(share=0.0)
         return GpuWork(is_unknown=True)
 
-    def _users(self, device: Any) -> set[int] | None:
-        """Return the processes on a GPU, whatever they use it by; None where the driver does not tell (WSL, MIG)."""
+    def _users(self, device: Any) -> dict[int, int | None] | None:
+        """Return the processes on a GPU, whatever they use it by, and the bytes that each holds, None where not told.
+
+        None instead of all of it where the driver does not tell (WSL, MIG).
+        """
         nvml = self._nvml
         try:
-            users = {each.pid for each in nvml.nvmlDeviceGetComputeRunningProcesses(device)}
+            users = _held(nvml.nvmlDeviceGetComputeRunningProcesses(device))
         except self._not_told():
             return None
         for ask in (nvml.nvmlDeviceGetGraphicsRunningProcesses, nvml.nvmlDeviceGetMPSComputeRunningProcesses):
             try:
-                users |= {each.pid for each in ask(device)}
+                users = _held(ask(device)) | users  # who is on two lists holds the same by both
             except self._not_told():
                 continue
         return users
@@ -168,8 +216,8 @@ class Gpus:
                 self._complain(f"no GPU to see: {error}", level="DEBUG")
                 return
         try:
-            if self._devices:
-                self._devices = {}
+            if self._devices or self._lost:
+                self._devices, self._lost = {}, frozenset()
                 self._nvml.nvmlShutdown()
         except self._nvml.NVMLError:
             logger.debug("gpu: the driver cannot be let go; asking it anew all the same")
@@ -189,6 +237,8 @@ class Gpus:
                 self._devices[index] = nvml.nvmlDeviceGetHandleByIndex(index)
             except nvml.NVMLError as error:
                 failed = True
+                if isinstance(error, nvml.NVMLError_GpuIsLost):
+                    self._lost |= {index}
                 self._complain(f"GPU {index} cannot be asked: {error}", level="DEBUG")
         if self._devices and not failed:
             self._renew_at = float("inf")
@@ -196,6 +246,9 @@ class Gpus:
 
     def _complain(self, what: str, *, level: str) -> None:
         self._renew_at = min(self._renew_at, self._monotonic() + RENEW_EVERY_S)
+        self._say_once(what, level=level)
+
+    def _say_once(self, what: str, *, level: str) -> None:
         if what not in self._complaints:  # once, not every second
             logger.log(level, "gpu: {}", what)
             self._complaints.add(what)
@@ -205,3 +258,12 @@ class Gpus:
         self._asked[pid] = asked
         while len(self._asked) > MOST_REMEMBERED:
             del self._asked[next(iter(self._asked))]  # the one that was asked about longest ago
+
+
+def _held(processes: Iterable[Any]) -> dict[int, int | None]:
+    """Return the bytes that each process holds; one on several parts of a GPU (MIG) is listed once for each."""
+    held: dict[int, int | None] = {}
+    for each in processes:
+        before, more = held.get(each.pid), each.usedGpuMemory
+        held[each.pid] = more if before is None else before + (more or 0)
+    return held

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from loguru import logger
 
-from supervisor.probes.base import HostWork
+from supervisor.probes.base import GpuMemory, HostWork
 from supervisor.probes.host import Host
 from supervisor.probes.nvml import Gpus
-from tests.fakes.nvml import FakeNvml, Gpu, NVMLError_LibraryNotFound, Sample, User
+from tests.fakes.nvml import FakeNvml, Gpu, NVMLError_GpuIsLost, NVMLError_LibraryNotFound, Sample, User
 from tests.probes.families import Families
 from tests.probes.test_kernel import NOBODY, write
 
@@ -55,16 +55,19 @@ def holding(proc: Path, pid: int, file: str) -> int:
 
 
 class StuckNvml(FakeNvml):
-    """A driver that answers nothing until it is let go."""
+    """A driver that answers nothing until it is let go; with `answers`, only after it gave so many."""
 
-    def __init__(self, *gpus: Gpu) -> None:
+    def __init__(self, *gpus: Gpu, answers: int | None = None) -> None:
         super().__init__(*gpus)
         self.free = threading.Event()
         self.free.set()
         self.questions = 0
+        self.answers = answers
 
     def nvmlDeviceGetComputeRunningProcesses(self, handle: Gpu) -> list[User]:  # noqa: N802 - their name
         """Return who computes on it, when it is free to."""
+        if self.questions == self.answers:
+            self.free.clear()
         self.questions += 1
         self.free.wait()
         return super().nvmlDeviceGetComputeRunningProcesses(handle)
@@ -195,3 +198,99 @@ async def test_our_own_slowness_is_never_taken_for_idleness(families: Families) 
 
     with asking(kernel_limit_s=0.0) as host:
         assert await host.work(pid) == HostWork(gpu_is_unknown=True)
+
+
+async def indexes(host: Host, *pids: int, within_s: float) -> list[int]:
+    """Return the GPUs that were not given back."""
+    return [gpu.index for gpu in await host.given_back(frozenset(pids), within_s=within_s, poll_s=SHORT_S / 10)]
+
+
+async def test_the_real_driver_tells_of_memory_or_there_is_none() -> None:
+    with asking() as host:
+        gpus = await host.memory()
+
+    assert gpus is None or all(gpu.used_bytes <= gpu.total_bytes for gpu in gpus)
+
+
+async def test_a_lost_gpu_is_told_as_such_and_counts_as_given_back() -> None:
+    gpu = Gpu(compute=[NOBODY])
+    gpu.break_down(NVMLError_GpuIsLost())
+
+    with asking(FakeNvml(gpu)) as host:
+        assert await host.memory() == (GpuMemory(index=0, is_lost=True),)
+        assert await host.given_back(frozenset({NOBODY}), within_s=PATIENCE_S) == ()
+
+
+async def test_without_a_driver_there_is_no_memory_to_wait_for() -> None:
+    with asking(FakeNvml(refusal=NVMLError_LibraryNotFound())) as host:
+        assert await host.memory() is None
+        assert await indexes(host, 7, within_s=PATIENCE_S) == []
+
+
+async def test_memory_is_waited_for_until_it_is_given_back_whatever_others_hold(families: Families) -> None:
+    ours, theirs, _ = families.of_three()
+    users = [ours, theirs]
+    with asking(FakeNvml(Gpu(), Gpu(compute=users))) as host:
+        before = await indexes(host, ours, within_s=0.0)
+        asyncio.get_running_loop().call_later(SHORT_S, users.remove, ours)
+
+        after = await indexes(host, ours, within_s=PATIENCE_S)
+
+    assert (before, after) == ([1], [])
+
+
+async def test_memory_that_is_never_given_back_is_told_when_the_time_is_over(families: Families) -> None:
+    ours, *_ = families.of_three()
+    with asking(FakeNvml(Gpu(compute=[ours]), Gpu())) as host:
+        began = time.monotonic()
+
+        held = await indexes(host, ours, within_s=SHORT_S)
+
+    assert held == [0]
+    assert time.monotonic() - began >= SHORT_S
+
+
+async def test_memory_held_for_a_process_that_is_gone_is_not_given_back(tmp_path: Path) -> None:
+    for pid, name in ((2, "kthreadd"), (8, "python3")):
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "comm").write_text(name)
+
+    with asking(FakeNvml(Gpu(compute=[8]), Gpu(compute=[7])), proc=tmp_path) as host:
+        assert await indexes(host, within_s=SHORT_S) == [1]
+
+
+async def test_a_driver_that_never_answers_holds_nobody_up_and_claims_nothing(families: Families) -> None:
+    ours, *_ = families.of_three()
+    driver = StuckNvml(Gpu(compute=[ours]))
+    driver.free.clear()
+    with asking(driver, driver_limit_s=SHORT_S) as host:
+        held = await indexes(host, ours, within_s=2 * SHORT_S)
+        told = [await host.memory(), await host.memory()]
+
+        driver.free.set()
+    assert (held, told) == ([], [None, None])
+    assert driver.questions == 1
+
+
+async def test_what_a_driver_said_last_counts_once_it_is_stuck(families: Families) -> None:
+    ours, *_ = families.of_three()
+    driver = StuckNvml(Gpu(compute=[ours]), answers=1)
+    with asking(driver, driver_limit_s=5 * SHORT_S) as host:
+        held = await indexes(host, ours, within_s=5 * SHORT_S)
+        now = await host.memory()
+
+        driver.free.set()
+    assert (held, now) == ([0], None)
+
+
+async def test_a_driver_that_comes_round_is_believed_in_what_was_given_back() -> None:
+    driver = StuckNvml(Gpu())
+    driver.free.clear()
+    with asking(driver, driver_limit_s=SHORT_S) as host:
+        began = time.monotonic()
+        asyncio.get_running_loop().call_later(3 * SHORT_S, driver.free.set)
+
+        held = await indexes(host, NOBODY, within_s=PATIENCE_S)
+
+    assert held == []
+    assert 3 * SHORT_S <= time.monotonic() - began < PATIENCE_S

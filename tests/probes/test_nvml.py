@@ -78,7 +78,8 @@ def test_the_shares_on_several_gpus_add_up_to_one_at_most() -> None:
 
 @pytest.mark.parametrize("how", ["compute", "graphics", "mps"])
 def test_it_does_not_matter_how_a_gpu_is_used(how: str) -> None:
-    gpu = Gpu(**{how: [OURS]}, samples=[sample(OURS, 40)], gpu=40)
+    on: dict[str, Any] = {how: [OURS]}
+    gpu = Gpu(**on, samples=[sample(OURS, 40)], gpu=40)
 
     assert ask(gpu) == GpuWork(share=0.4)
 
@@ -196,12 +197,22 @@ def test_after_a_fault_the_driver_is_begun_anew_but_not_often() -> None:
     assert (before, (driver.began, driver.ended)) == ((1, 0), (2, 1))
 
 
+def test_a_driver_that_refuses_to_tell_of_memory_is_not_begun_anew_for_it() -> None:
+    driver, clocks = FakeNvml(Gpu(memory=fake.NVMLError_NoPermission())), Clocks()
+    gpus = asking(driver, clocks)
+
+    for clocks.now in (0.0, RENEW_EVERY_S, 2 * RENEW_EVERY_S):
+        gpus.memory()
+
+    assert driver.began == 1
+
+
 @pytest.mark.parametrize("refusal", [fake.NVMLError_LibraryNotFound(), fake.NVMLError_DriverNotLoaded(), None])
 def test_without_a_driver_or_a_gpu_nobody_is_asked_again_for_long_but_then_once(refusal: Any) -> None:
     driver, clocks = FakeNvml(refusal=refusal), Clocks()
     gpus = asking(driver, clocks)
 
-    first = [gpus.work(OURS, FAMILY) for _ in range(3)]
+    first = [gpus.work(OURS, FAMILY), gpus.work(OURS, FAMILY), gpus.memory()]
     was_absent = gpus.is_absent
     driver.refusal, driver.gpus = None, [Gpu(compute=[OURS])]
     clocks.now = RENEW_EVERY_S
@@ -217,7 +228,7 @@ def test_without_the_bindings_there_is_no_gpu_to_see() -> None:
 
     gpus = Gpus(load=load)
 
-    assert gpus.work(OURS, FAMILY) is None
+    assert (gpus.work(OURS, FAMILY), gpus.memory()) == (None, None)
     assert gpus.is_absent
 
 
@@ -273,6 +284,7 @@ def test_the_fakes_errors_are_in_the_real_ones_places(name: str) -> None:
         (fake.User, REAL.c_nvmlProcessInfo_v3_t),
         (Sample, REAL.c_nvmlProcessUtilizationSample_t),
         (fake.Utilization, REAL.c_nvmlUtilization_t),
+        (fake.Memory, REAL.c_nvmlMemory_t),
     ],
 )
 def test_the_fakes_structures_have_fields_of_the_real_ones(ours: type, theirs: Any) -> None:
