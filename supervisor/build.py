@@ -8,17 +8,21 @@ from pathlib import Path
 import httpx
 
 from supervisor.core.policy import Policy
+from supervisor.core.restraint import EVERY, Window
+from supervisor.core.shared import Freeze
 from supervisor.core.state import FIRST, STOPPED_BY_HAND, Phase, State
 from supervisor.engines.base import Engine
 from supervisor.engines.docker import DockerEngine
 from supervisor.engines.none import NoEngine
 from supervisor.engines.process import ProcessEngine, Program
+from supervisor.guard import Rules
 from supervisor.history.store import Memory
 from supervisor.messages import Identity
 from supervisor.probes import http
 from supervisor.probes.answer import Checker
-from supervisor.probes.base import CanaryProbe, ProgressProbe
+from supervisor.probes.base import CanaryProbe, Easing, ProgressProbe
 from supervisor.probes.canary import Canary
+from supervisor.probes.easing import ModelEasing
 from supervisor.probes.known_errors import KNOWN_AS_BUSY, KNOWN_ERRORS
 from supervisor.probes.witness import witness
 from supervisor.settings import BackendSettings, Settings, TargetSettings
@@ -35,6 +39,7 @@ class Target:
     client: httpx.AsyncClient
     progress: ProgressProbe | None
     canary: CanaryProbe
+    easing: Easing
 
 
 def engines(settings: Settings) -> dict[str, Engine]:
@@ -51,7 +56,7 @@ def target(settings: Settings, wanted: TargetSettings, known: dict[str, Engine])
     """Return the parts of one target."""
     client = http.client(wanted.url, api_key=wanted.api_key.get_secret_value())
     is_backend = isinstance(wanted, BackendSettings)
-    models = wanted.models if isinstance(wanted, BackendSettings) else ()
+    models = settings.models_of(wanted)
     model = wanted.canary_model or (models[0] if models else "auto")
     progress = witness(wanted.progress, client, model=wanted.canary_model)
     return Target(
@@ -63,6 +68,7 @@ def target(settings: Settings, wanted: TargetSettings, known: dict[str, Engine])
             restartable=wanted.engine != "none",
             has_counters=progress is not None,
             sleeps_after_s=wanted.sleeps_after_s,
+            stands_in_for=wanted.stands_in_for if isinstance(wanted, BackendSettings) else None,
         ),
         policy=settings.policy_of(wanted),
         engine=known[wanted.engine],
@@ -76,7 +82,40 @@ def target(settings: Settings, wanted: TargetSettings, known: dict[str, Engine])
             max_tokens=wanted.canary_max_tokens,
             checker=_checker(wanted),
         ),
+        easing=ModelEasing(client, model=model),
     )
+
+
+def rules(settings: Settings) -> Rules:
+    """Return how we hold ourselves back."""
+    recovery = settings.recovery
+    windows = (
+        Window(
+            begins=each.begins,
+            ends=each.ends,
+            days=frozenset(each.days),
+            targets=frozenset(each.targets or {EVERY}),
+            why=each.why,
+        )
+        for each in settings.maintenance
+    )
+    return Rules(
+        observes=settings.daemon.mode == "observe",
+        restarts_at_once=recovery.restarts_at_once,
+        freeze=Freeze(share=recovery.shared_share, window_s=recovery.shared_window_s, lasts_s=recovery.shared_freeze_s),
+        windows=tuple(windows),
+        groups={each.name: each.gpu_group for each in settings.targets if each.gpu_group},
+        stand_ins={each.name: each.stands_in_for for each in settings.backends if each.stands_in_for},
+    )
+
+
+def exclusive(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Return those of which one at most may run on their GPU, themselves included, by each of their names."""
+    groups: dict[str, tuple[str, ...]] = {}
+    for each in settings.targets:
+        if each.gpu_exclusive and each.gpu_group:
+            groups[each.gpu_group] = (*groups.get(each.gpu_group, ()), each.name)
+    return {name: members for members in groups.values() for name in members}
 
 
 def first_state(identity: Identity, memory: Memory, *, now: float) -> State:
@@ -89,6 +128,7 @@ def first_state(identity: Identity, memory: Memory, *, now: float) -> State:
         restartable=identity.restartable,
         restarts=tuple(now - age_s for age_s in memory.restart_ages_s),
         in_a_row=len(memory.restart_ages_s),
+        for_need=memory.for_need and identity.stands_in_for is not None,
     )
 
 

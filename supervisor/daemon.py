@@ -4,24 +4,32 @@ import asyncio
 import contextlib
 import signal
 import socket
-import sqlite3
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Coroutine, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from loguru import logger
 
 from supervisor import __version__, build
+from supervisor.acts import Acts
 from supervisor.core.baseline import Baseline
+from supervisor.core.incident import Incident
 from supervisor.core.liveness import Snapshot
 from supervisor.core.observations import TrafficSeen
-from supervisor.core.state import State
+from supervisor.core.restraint import Hold
 from supervisor.core.verdict import NOTHING_LEARNED
+from supervisor.cure import Cure
 from supervisor.engines.base import Engine
 from supervisor.errands import Runner
+from supervisor.examine import Examiner
+from supervisor.guard import Guard
+from supervisor.history import UNUSABLE
 from supervisor.history.store import Memory, Store
+from supervisor.holding import Holding, Troubles
 from supervisor.messages import Due, EngineStirred
+from supervisor.on_gpu import OnGpu
 from supervisor.operate import Operator
 from supervisor.probes.host import Host
 from supervisor.publish.api import Api
@@ -33,7 +41,18 @@ from supervisor.schedule import Schedule
 from supervisor.settings import Settings
 from supervisor.turn import Keeper
 
+T = TypeVar("T")
+HISTORY_EVERY_S = 5.0
 MOST_WAITING = 100  # messages to one keeper, before more reports say nothing new
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What an earlier daemon knew of one target."""
+
+    memory: Memory
+    baseline: Baseline
+    incident: Incident | None
 
 
 class Daemon:
@@ -51,6 +70,7 @@ class Daemon:
         self._keepers: dict[str, Keeper] = {}
         self._runners: dict[str, Runner] = {}
         self._group: asyncio.TaskGroup
+        self._guard: Guard
         self._board: Board
         self._file: LivenessFile
 
@@ -60,11 +80,11 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        memories = [await self._remember(target) for target in self._targets]
-        baselines = [await self._baseline(target) for target in self._targets]
+        pasts = [await self._past(target) for target in self._targets]
+        holds = await self._remembered(self._store.holds(), (), "what was held may be restarted")
         try:
             async with asyncio.TaskGroup() as self._group:
-                self._assemble(memories, baselines)
+                self._assemble(pasts, holds)
                 tasks = [self._spawn(work, name=name) for name, work in self._services()]
                 servers = self._serve()
                 self._schedule.start()
@@ -76,14 +96,17 @@ class Daemon:
         finally:
             await self._let_go()
 
-    def _assemble(self, memories: list[Memory], baselines: list[Baseline]) -> None:
+    def _assemble(self, pasts: list[Past], holds: Iterable[Hold]) -> None:
         """Make a keeper for each target, with its errands, and the board they all publish on."""
         now = time.monotonic()
-        states = [build.first_state(t.identity, m, now=now) for t, m in zip(self._targets, memories, strict=True)]
-        for target, state, baseline in zip(self._targets, states, baselines, strict=True):
-            self._keepers[target.identity.name] = self._keeper(target, state, baseline)
+        ours = [target.identity.name for target in self._targets if target.identity.restartable]
+        self._guard = Guard(ours, rules=build.rules(self._settings), holds=holds)
+        for target, past in zip(self._targets, pasts, strict=True):
+            self._keepers[target.identity.name] = self._keeper(target, past, now=now)
         self._board = Board(
-            [keeper.snapshot() for keeper in self._keepers.values()], valid_for_s=self._settings.daemon.valid_for_s
+            [keeper.snapshot() for keeper in self._keepers.values()],
+            valid_for_s=self._settings.daemon.valid_for_s,
+            mode=self._guard.mode,
         )
         self._file = LivenessFile(
             self._settings.daemon.liveness_file, self._board, valid_for_s=self._settings.daemon.valid_for_s
@@ -94,16 +117,30 @@ class Daemon:
             delay_s = tick_s * index / len(self._targets) / 4
             self._schedule.add(keeper.name, partial(keeper.post, Due()), every_s=tick_s, delay_s=delay_s)
 
-    def _keeper(self, target: build.Target, state: State, baseline: Baseline) -> Keeper:
+    def _keeper(self, target: build.Target, past: Past, *, now: float) -> Keeper:
         name = target.identity.name
+        engine, engine_name, store, host = target.engine, target.engine_name, self._store, self._host
+        examiner = Examiner(name, engine=engine, engine_name=engine_name, host=host, store=store)
+        given_back_s = self._settings.recovery.vram_given_back_s
+        on_gpu = OnGpu(name, engine=engine, engine_name=engine_name, host=host, given_back_s=given_back_s)
         runner = Runner(
             name,
-            engine_name=target.engine_name,
-            engine=target.engine,
+            engine_name=engine_name,
+            engine=engine,
             progress=target.progress,
             canary=target.canary,
-            host=self._host,
-            store=self._store,
+            host=host,
+            acts=Acts(
+                name,
+                engine=engine,
+                engine_name=engine_name,
+                examiner=examiner,
+                store=store,
+                on_gpu=on_gpu,
+                easing=target.easing,
+            ),
+            cure=Cure(engine=engine, engine_name=engine_name, host=host),
+            store=store,
             policy=target.policy,
             spawn=self._spawn,
             told=self._told,
@@ -115,8 +152,10 @@ class Daemon:
             errands=runner,
             publish=self._publish,
             pace=lambda every_s: self._schedule.pace(name, every_s),
-            state=state,
-            baseline=baseline,
+            guard=self._guard,
+            state=build.first_state(target.identity, past.memory, now=now),
+            incident=past.incident,
+            baseline=past.baseline,
         )
         runner.post = keeper.post
         self._runners[name] = runner
@@ -135,10 +174,22 @@ class Daemon:
         """Yield everything that runs as long as we do."""
         yield "liveness file", self._file.run()
         yield "pulse", self._pulse.run()
+        yield "history", self._watch_history()
         for name, engine in self._engines.items():
             yield f"watch {name}", self._watch(name, engine)
         for keeper in self._keepers.values():
             yield f"keeper {keeper.name}", keeper.run()
+
+    async def _watch_history(self) -> None:
+        """Tell of a history that had to be begun anew, and write into it what people have said."""
+        told = ""
+        while True:
+            if self._store.problem != told:
+                told = self._board.problems["history"] = self._store.problem
+                logger.error("history: {}", told)
+                for hold in self._guard.holds:
+                    await self._remembered(self._store.keep_hold(hold), None, "a hold does not outlive us")
+            await asyncio.sleep(HISTORY_EVERY_S)
 
     async def _watch(self, engine_name: str, engine: Engine) -> None:
         """Pass on what an engine reports; after a gap in the reports anything may have happened to any target."""
@@ -150,11 +201,14 @@ class Daemon:
                     self._keepers[target.identity.name].post(EngineStirred())
 
     def _serve(self) -> list[HttpServer]:
+        operator = Operator(self._board, self._keepers, exclusive=build.exclusive(self._settings))
         api = Api(
             self._board,
-            operate=Operator(self._board, self._keepers).operate,
+            operate=operator.operate,
             report=self._report,
             history=self._history,
+            holds=Holding(self._guard, self._store, self._keepers),
+            incidents=Troubles(self._store),
             token=self._settings.http.token.get_secret_value(),
         )
         tcp, unix = self._listeners
@@ -163,24 +217,25 @@ class Daemon:
             self._spawn(server.run(), name="http")
         return servers
 
-    async def _remember(self, target: build.Target) -> Memory:
-        name = target.identity.name
-        try:
-            memory = await self._store.remember(name, window_s=target.policy.budget_window_s)
-        except (sqlite3.Error, OSError) as error:
-            logger.error("history: cannot be read, so what was stopped by hand may be started again: {}", error)
-            return Memory()
+    async def _past(self, target: build.Target) -> Past:
+        """Return what an earlier daemon knew of a target."""
+        name, store = target.identity.name, self._store
+        remembering = store.remember(name, window_s=target.policy.budget_window_s)
+        memory = await self._remembered(remembering, Memory(), "what was stopped by hand may be started again")
         if memory.is_cut_short:
             logger.warning("{}: an earlier daemon died in the midst of an act on it; looking what became of it", name)
             target.engine.mark_ours(target.engine_name)
-        return memory
+        learned = await self._remembered(store.baseline(name), None, f"what is normal for {name} is learned anew")
+        reading = store.open_incident(name, now=time.monotonic())
+        incident = await self._remembered(reading, None, f"the trouble that {name} may be in is taken for a new one")
+        return Past(memory=memory, baseline=learned or NOTHING_LEARNED, incident=incident)
 
-    async def _baseline(self, target: build.Target) -> Baseline:
+    async def _remembered(self, reading: Awaitable[T], or_else: T, so: str) -> T:
         try:
-            return await self._store.baseline(target.identity.name) or NOTHING_LEARNED
-        except (sqlite3.Error, OSError) as error:
-            logger.warning("history: what is normal for {} must be learned anew: {}", target.identity.name, error)
-            return NOTHING_LEARNED
+            return await reading
+        except UNUSABLE as error:
+            logger.error("history: cannot be read, so {}: {}", so, error)
+            return or_else
 
     def _report(self, name: str, seen: TrafficSeen) -> bool:
         """Pass on what a router says of a request; False where there is no such target."""
@@ -192,7 +247,7 @@ class Daemon:
     async def _history(self, name: str, limit: int) -> list[dict[str, Any]] | None:
         try:
             return await self._store.transitions(name, limit=limit)
-        except (sqlite3.Error, OSError) as error:
+        except UNUSABLE as error:
             logger.error("history: cannot be read: {}", error)
             return None
 
@@ -200,7 +255,7 @@ class Daemon:
         for keeper in self._keepers.values():
             try:
                 await self._store.keep_baseline(keeper.name, keeper.baseline)
-            except (sqlite3.Error, OSError) as error:
+            except UNUSABLE as error:
                 logger.error("history: cannot write down what is normal: {}", error)
                 return
 
@@ -212,7 +267,9 @@ class Daemon:
                 task.cancel()
         acts = [act for runner in self._runners.values() for act in runner.acts]
         if acts:
-            longest_s = max(target.policy.stop_grace_s for target in self._targets) + self._settings.docker.timeout_s
+            # What is on a GPU is restarted by two calls, and its memory is waited for between them.
+            longest_s = 2 * self._settings.docker.timeout_s + self._settings.recovery.vram_given_back_s
+            longest_s += max(target.policy.stop_grace_s for target in self._targets)
             logger.info("waiting for {} engine call(s) to end, {:.0f}s at most", len(acts), longest_s)
             await asyncio.wait(acts, timeout=longest_s)
         for server in servers:

@@ -1,12 +1,10 @@
 """The slow work of one target: inspections, looks, CPU samples, canaries and engine calls.
 
-Each errand runs beside the turns, one of its kind at a time, and comes back as a message. It takes no decision but
-one: right before it acts it asks the engine once more, and leaves alone what an operator has meanwhile taken over.
+Each errand runs beside the turns, one of its kind at a time, and comes back as a message. It takes no decision.
 """
 
 import asyncio
 import math
-import sqlite3
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
@@ -14,16 +12,21 @@ from typing import Any, Protocol
 
 from loguru import logger
 
+from supervisor.acts import Acts
 from supervisor.core.actions import Act
 from supervisor.core.baseline import Baseline
-from supervisor.core.events import Ended, Failed, Verb
-from supervisor.core.observations import CanaryEnded, CpuSeen, EngineSeen, EngineSilent, Life, ProgressSeen, Reply
+from supervisor.core.cause import Cause
+from supervisor.core.events import Cleared, Failed
+from supervisor.core.incident import Incident
+from supervisor.core.observations import CanaryEnded, CpuSeen, EngineSeen, EngineSilent, ProgressSeen, Reply
 from supervisor.core.policy import Policy
 from supervisor.core.state import Transition
+from supervisor.cure import Cure
 from supervisor.engines.base import Engine
 from supervisor.errors import SupervisorError
+from supervisor.history import UNUSABLE
 from supervisor.history.store import Store
-from supervisor.messages import Message
+from supervisor.messages import Case, Message
 from supervisor.probes.base import CanaryProbe, Counters, HostProbe, ProgressProbe
 
 LATE_S = 0.3  # counters that take longer may be silent: what the CPU does meanwhile is measured from here
@@ -63,6 +66,8 @@ class Runner:
         progress: ProgressProbe | None,
         canary: CanaryProbe,
         host: HostProbe,
+        acts: Acts,
+        cure: Cure,
         store: Store,
         policy: Policy,
         spawn: Spawn,
@@ -76,6 +81,8 @@ class Runner:
         self._progress = progress
         self._canary = canary
         self._host = host
+        self._acts = acts
+        self._cure = cure
         self._store = store
         self._policy = policy
         self._spawn = spawn
@@ -119,12 +126,25 @@ class Runner:
         )
         self._start("canary", self._send_canary(instance, attempt, slot), or_else=fault)
 
-    def act(self, act: Act, instance: str | None) -> None:
-        """Have the engine do it; unasked, only to the `instance` that was judged."""
+    def act(self, act: Act, case: Case) -> None:
+        """Have the engine do it; unasked, only to the life that was judged."""
         self._acts_begun += 1
         fault = Failed(reason="OurFault", message=f"{act.verb} failed by our own fault, see the log", counts=False)
-        if not self._start("act", self._act(act, instance), or_else=fault):
+        if not self._start("act", self._act(act, case), or_else=fault):
             self.post(fault)
+
+    def note(self, act: Act, case: Case) -> None:
+        """Look into it and write down that it would have been done; nothing comes back."""
+        self._start("note", self._acts.note(act, case))
+
+    def watch_cure(self, cause: Cause) -> None:
+        """Look whether anything has changed about what stands in the way of a restart."""
+        self._start("cure", self._watch_cure(cause))
+
+    def keep_incident(self, incident: Incident, *, instead_of: str | None = None) -> None:
+        """Write an incident down."""
+        writing = self._store.keep_incident(incident, now=self._clock(), instead_of=instead_of)
+        self._spawn(self._write(writing), name="incident")
 
     def record(self, transition: Transition, instance: str | None) -> None:
         """Write a change of phase where it survives us; changes may come faster than the disk takes them."""
@@ -269,60 +289,20 @@ class Runner:
             )
         )
 
-    async def _act(self, act: Act, instance: str | None) -> None:
-        """Announce, write down, look once more, then do."""
+    async def _act(self, act: Act, case: Case) -> None:
         await self._told(TOLD_WITHIN_S)
-        number = await self._begin(act)
-        outcome: Ended | Failed
-        try:
-            outcome = await self._hindrance(act, instance) or await self._perform(act)
-        except SupervisorError as error:
-            # It may have been done all the same: a call that timed out was sent, and counts.
-            outcome = Failed(reason=type(error).__name__, message=f"{act.verb} failed: {error}")
-        if number is not None:
-            told, counts = ("done", True) if isinstance(outcome, Ended) else (outcome.message, outcome.counts)
-            await self._write(self._store.end(number, told, counts=counts))
-        self.post(outcome)
+        self._cure.begin()
+        self.post(await self._acts.do(act, case))
 
-    async def _hindrance(self, act: Act, instance: str | None) -> Failed | None:
-        """Look once more, and say why nothing should be done after all; nobody asked for it but we."""
-        if act.by_operator:
-            return None
-        try:
-            seen = await self._engine.inspect(self._engine_name)
-        except SupervisorError as error:
-            return Failed(reason=type(error).__name__, message=f"{act.verb} not tried: {error}", counts=False)
-        if seen.stopped_by_operator or seen.life in (Life.CREATED, Life.PAUSED, Life.RESTARTING, Life.MISSING):
-            message = f"left alone: it is {seen.life} by somebody else's will"
-            return Failed(reason="OperatorWon", message=message, counts=False)
-        if instance is not None and seen.instance not in (None, instance):
-            message = "left alone: somebody else has restarted it meanwhile"
-            return Failed(reason="AlreadyRestarted", message=message, counts=False)
-        return None
-
-    async def _perform(self, act: Act) -> Ended:
-        began = self._clock()
-        match act.verb:
-            case Verb.START:
-                await self._engine.start(self._engine_name)
-            case Verb.STOP:
-                await self._engine.stop(self._engine_name, grace_s=act.grace_s)
-            case Verb.RESTART:
-                await self._engine.restart(self._engine_name, grace_s=act.grace_s)
-        logger.info("{}: {} took {:.1f}s", self._name, act.verb, self._clock() - began)
-        return Ended()
-
-    async def _begin(self, act: Act) -> int | None:
-        try:
-            return await self._store.begin(self._name, act)
-        except (sqlite3.Error, OSError) as error:
-            logger.error("history: cannot write that {} is about to be done to {}: {}", act.verb, self._name, error)
-            return None
+    async def _watch_cure(self, cause: Cause) -> None:
+        if what := await self._cure.look(cause):
+            logger.info("{}: {}; trying it again", self._name, what)
+            self.post(Cleared(what=what))
 
     async def _write(self, writing: Coroutine[Any, Any, None]) -> None:
         try:
             await writing
-        except (sqlite3.Error, OSError) as error:
+        except UNUSABLE as error:
             logger.error("history: cannot write about {}: {}", self._name, error)
 
 

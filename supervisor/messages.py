@@ -6,9 +6,12 @@ from typing import Protocol
 
 from supervisor.core.actions import Act
 from supervisor.core.baseline import Baseline
-from supervisor.core.events import Ended, Failed, Verb
+from supervisor.core.cause import Cause
+from supervisor.core.events import Cleared, Ended, Failed, Verb
+from supervisor.core.incident import Incident
 from supervisor.core.observations import EngineSeen, Observation
 from supervisor.core.state import Transition
+from supervisor.core.verdict import Judgement
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +21,14 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """An operator wants something done; `answer` hears at once whether it will be tried: one engine call at a time."""
+    """An operator wants something done; `answer` hears at once whether it will be tried: one engine call at a time.
+
+    `drains`: whoever is being served may be served to the end first.
+    """
 
     verb: Verb
     answer: Callable[[bool], None]
+    drains: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +36,7 @@ class EngineStirred:
     """The engine says that something happened to the target; what it was, an inspection tells."""
 
 
-Message = Due | EngineStirred | Observation | Wish | Ended | Failed
+Message = Due | EngineStirred | Observation | Wish | Ended | Failed | Cleared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +50,17 @@ class Identity:
     restartable: bool
     has_counters: bool  # there is a progress witness, so a look brings an answer of its own
     sleeps_after_s: float | None = None  # set by hand; None: as its arguments say
+    stands_in_for: str | None = None  # it runs only where that one cannot be had
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What is known of a target that something is about to be done to, for whoever looks into it before."""
+
+    instance: str | None  # the life that was judged; nothing is done to another one
+    incident: str  # the trouble it is in; empty: none, an operator asked
+    judgement: Judgement
+    as_of: float  # monotonic seconds; the judgement's times are measured from here
 
 
 class Errands(Protocol):
@@ -63,8 +81,20 @@ class Errands(Protocol):
         """Send a real inference request."""
         ...
 
-    def act(self, act: Act, instance: str | None) -> None:
-        """Have the engine do it to `instance`, after routers were told and it was written down."""
+    def act(self, act: Act, case: Case) -> None:
+        """Have the engine do it, after routers were told, it was written down and looked into."""
+        ...
+
+    def note(self, act: Act, case: Case) -> None:
+        """Look into it and write down that it would have been done."""
+        ...
+
+    def watch_cure(self, cause: Cause) -> None:
+        """Look whether anything has changed about what stands in the way of a restart; a change comes back."""
+        ...
+
+    def keep_incident(self, incident: Incident, *, instead_of: str | None = None) -> None:
+        """Write an incident down where it survives us; `instead_of` is the name it went by before."""
         ...
 
     def record(self, transition: Transition, instance: str | None) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any
 
 from supervisor.core.events import Verb
 from supervisor.core.liveness import Snapshot, summary
@@ -13,27 +15,86 @@ from supervisor.publish.board import Board
 from supervisor.turn import Keeper
 
 SETTLED = (*WELL, Phase.BACKOFF, Phase.FAILED, Phase.STOPPED)
+DONE = {Verb.START: "started", Verb.STOP: "stopped", Verb.RESTART: "restarted"}
+
+
+class NotDone(Exception):
+    """What was asked for is not even begun; the message says why."""
 
 
 class Operator:
     """Passes an operator's wishes on, one at a time per target, and waits for what becomes of them."""
 
-    def __init__(self, board: Board, keepers: Mapping[str, Keeper]) -> None:
+    def __init__(
+        self, board: Board, keepers: Mapping[str, Keeper], *, exclusive: Mapping[str, tuple[str, ...]] | None = None
+    ) -> None:
+        """`exclusive` has those of which one at most may run, themselves included, by each of their names."""
         self._board = board
         self._keepers = keepers
+        self._exclusive = exclusive or {}
+        self._turns = {members: asyncio.Lock() for members in self._exclusive.values()}
 
-    async def operate(self, name: str, verb: Verb, wait_s: float) -> Outcome:
-        """Ask `name`'s keeper for `verb` and wait up to `wait_s` for its end."""
+    async def operate(self, name: str, verb: Verb, wait_s: float, drains: bool) -> Outcome:
+        """Ask `name`'s keeper for `verb` and wait up to `wait_s` for its end; `drains`: it may finish what it has.
+
+        Whatever may not run beside it is stopped first, in the same way.
+        """
         keeper = self._keepers[name]
+        stopped: tuple[str, ...] = ()
         if refusal := _refusal(keeper, verb):
             return refusal
-        taken: asyncio.Queue[bool] = asyncio.Queue(1)
-        keeper.post(Wish(verb, taken.put_nowait))
         try:
             async with asyncio.timeout(wait_s):
-                return await self._outcome(name, verb) if await taken.get() else _occupied(keeper)
+                async with self._turn(name, verb):
+                    stopped = await self._make_way(name, verb, drains)
+                    taken = await self._is_taken(name, verb, drains)
+                outcome = await self._outcome(name, verb) if taken else _occupied(keeper)
+        except NotDone as not_done:
+            outcome = Outcome(outcome="failed", message=str(not_done))
         except TimeoutError:
-            return Outcome(outcome="pending", message=f"still {self._snapshot(name).state.phase} after {wait_s:g}s")
+            outcome = self._late(name, verb, wait_s)
+        return _with(outcome, verb, stopped)
+
+    def _turn(self, name: str, verb: Verb) -> AbstractAsyncContextManager[Any]:
+        """Return what lets in one at a time of those that make others stop; a stop waits for none of them."""
+        alone = verb is not Verb.STOP and name in self._exclusive
+        return self._turns[self._exclusive[name]] if alone else nullcontext()
+
+    async def _make_way(self, name: str, verb: Verb, drains: bool) -> tuple[str, ...]:
+        """Stop those that may not run beside `name`, and return who they were.
+
+        Raises:
+            NotDone: one could not be stopped.
+        """
+        rivals = self._rivals(name, verb)
+        stops = await asyncio.gather(*(self._stop(each, drains) for each in rivals))
+        for rival, stop in zip(rivals, stops, strict=True):
+            if stop.outcome != "done":
+                raise NotDone(f"{rival} could not be stopped ({stop.message}), so {name} was not {DONE[verb]}")
+        return rivals
+
+    def _rivals(self, name: str, verb: Verb) -> tuple[str, ...]:
+        """Return those that may not run beside `name` and do, or would be started again by us."""
+        others = () if verb is Verb.STOP else self._exclusive.get(name, ())
+        return tuple(each for each in others if each != name and not _is_stopped(self._keepers[each]))
+
+    async def _stop(self, name: str, drains: bool) -> Outcome:
+        """Have a target stopped, after whatever is being done to it."""
+        while self._keepers[name].state.phase.is_ours or not await self._is_taken(name, Verb.STOP, drains):
+            await self._board.change()
+        return await self._outcome(name, Verb.STOP)
+
+    async def _is_taken(self, name: str, verb: Verb, drains: bool) -> bool:
+        """Post a wish, and return whether it is being done."""
+        taken: asyncio.Queue[bool] = asyncio.Queue(1)
+        self._keepers[name].post(Wish(verb, taken.put_nowait, drains))
+        return await taken.get()
+
+    def _late(self, name: str, verb: Verb, wait_s: float) -> Outcome:
+        if rivals := self._rivals(name, verb):
+            there = " and ".join(f"{each} is still {self._keepers[each].state.phase}" for each in rivals)
+            return Outcome(outcome="failed", message=f"{there} after {wait_s:g}s, so {name} was not {DONE[verb]}")
+        return Outcome(outcome="pending", message=f"still {self._snapshot(name).state.phase} after {wait_s:g}s")
 
     async def _outcome(self, name: str, verb: Verb) -> Outcome:
         while True:
@@ -61,6 +122,15 @@ def _told(snapshot: Snapshot, verb: Verb) -> Outcome:
     return Outcome(outcome=outcome, message=summary(snapshot, now=snapshot.as_of))
 
 
+def _with(outcome: Outcome, verb: Verb, stopped: tuple[str, ...]) -> Outcome:
+    """Return the outcome with a word on those that had to make way."""
+    if not stopped:
+        return outcome
+    told = DONE[verb] if outcome.outcome == "done" else outcome.message
+    message = f"{told}; {' and '.join(stopped)} {'was' if len(stopped) == 1 else 'were'} stopped to make room"
+    return Outcome(outcome=outcome.outcome, message=message)
+
+
 def _occupied(keeper: Keeper) -> Outcome:
     return Outcome(outcome="failed", message=f"{keeper.name} is {keeper.state.phase} already; wait for that to end")
 
@@ -75,6 +145,13 @@ def _refusal(keeper: Keeper, verb: Verb) -> Outcome | None:
     life = None if engine is None else engine.life
     if verb is Verb.START and life is Life.RUNNING and state.phase is not Phase.STOPPED:
         return Outcome(outcome="already", message="already running")
-    if verb is Verb.STOP and state.phase is Phase.STOPPED and life not in (Life.RUNNING, Life.PAUSED):
+    if verb is Verb.STOP and _is_stopped(keeper):
         return Outcome(outcome="already", message="not running")
     return None
+
+
+def _is_stopped(keeper: Keeper) -> bool:
+    """Whether it neither runs nor is meant to."""
+    engine = keeper.evidence.engine
+    runs = engine is not None and engine.life in (Life.RUNNING, Life.PAUSED)
+    return keeper.state.phase is Phase.STOPPED and not runs

@@ -4,6 +4,7 @@ Nothing here looks at a file, the network or an engine.
 """
 
 from dataclasses import fields
+from datetime import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, c
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from supervisor.core.policy import Policy
+from supervisor.core.restraint import DAYS, Day
 
 ENV_PREFIX = "BENCHAI_SUPERVISOR_"
 YEAR_S = 31_536_000  # nobody means more, and calendars end
@@ -41,6 +43,7 @@ class DaemonSettings(Section):
 
     state_dir: Path = Path("/var/lib/benchai-supervisor")
     liveness_file: Path = Path("/run/benchai-supervisor/liveness.json")
+    mode: Literal["enforce", "observe"] = "enforce"
     valid_for_s: Positive = 15.0
     log_level: Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -70,6 +73,26 @@ class ProcessSettings(Section):
     stop_on_exit: bool = False
 
 
+class RecoverySettings(Section):
+    """What holds for restarts on this host, whichever target they are of."""
+
+    restarts_at_once: Annotated[int, Number, Field(ge=1, le=64)] = 1
+    shared_share: Annotated[float, Number, Field(gt=0, le=1)] = 0.5
+    shared_window_s: Positive = 10.0
+    shared_freeze_s: Positive = 30.0
+    vram_given_back_s: Positive = 10.0
+
+
+class MaintenanceSettings(Section):
+    """A window in which nothing is restarted by us; local time."""
+
+    begins: time
+    ends: time
+    days: Annotated[tuple[Day, ...], Field(min_length=1)] = DAYS
+    targets: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None  # None: all of them
+    why: str = ""
+
+
 if TYPE_CHECKING:
 
     class PolicySettings(Section):
@@ -90,6 +113,8 @@ class TargetSettings(Section):
     container: str | None = None
     command: tuple[Text, ...] = ()
     environment: dict[str, str] = {}
+    gpu_group: Name | None = None
+    gpu_exclusive: bool = False
     progress: Progress = "auto"
     sleeps_after_s: Positive | None = None
     api_key: SecretStr = SecretStr("")
@@ -107,9 +132,10 @@ class TargetSettings(Section):
 
 
 class BackendSettings(TargetSettings):
-    """A model server. `models` are the aliases it serves, as clients ask for them."""
+    """A model server. `models` are the aliases it serves, as clients ask for them; a stand-in has the other's."""
 
-    models: Annotated[tuple[Text, ...], Field(min_length=1)]
+    models: tuple[Text, ...] = ()
+    stands_in_for: Name | None = None
 
 
 class RouterSettings(TargetSettings):
@@ -131,6 +157,8 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     docker: DockerSettings = DockerSettings()
     process: ProcessSettings = ProcessSettings()
+    recovery: RecoverySettings = RecoverySettings()
+    maintenance: tuple[MaintenanceSettings, ...] = ()
     policy: PolicySettings = PolicySettings()
     backends: tuple[BackendSettings, ...] = ()
     routers: tuple[RouterSettings, ...] = ()
@@ -139,6 +167,13 @@ class Settings(BaseSettings):
     def targets(self) -> tuple[TargetSettings, ...]:
         """Backends and routers, in the order of the file."""
         return (*self.backends, *self.routers)
+
+    def models_of(self, target: TargetSettings) -> tuple[str, ...]:
+        """Return the aliases of `target`: its own, or those of the one it stands in for; none of a router."""
+        if not isinstance(target, BackendSettings):
+            return ()
+        first = next((each for each in self.backends if each.name == target.stands_in_for), None)
+        return target.models or (first.models if first else ())
 
     def policy_of(self, target: TargetSettings | None = None) -> Policy:
         """Return the policy that holds for `target`: its own keys over the common ones over the defaults."""

@@ -42,7 +42,9 @@ def contradictions(settings: Settings) -> Iterator[Finding]:
     yield from _nameless_paths(settings)
     yield from _http_contradictions(settings, targets)
     yield from _policy_contradictions(settings)
+    yield from _maintenance_contradictions(settings, targets)
     yield from _duplicates(targets)
+    yield from _stand_in_contradictions(settings)
     for at, target in targets:
         yield from _target_contradictions(at, target)
         yield from _own_policy_contradictions(settings, at, target)
@@ -88,6 +90,36 @@ def _policy_contradictions(settings: Settings) -> Iterator[Finding]:
         yield Finding(("daemon", "valid_for_s"), lasts_s, cure, origin)
 
 
+def _stand_in_contradictions(settings: Settings) -> Iterator[Finding]:
+    backends = {each.name: each for each in settings.backends}
+    for index, backend in enumerate(settings.backends):
+        at, first = ("backends", index), backend.stands_in_for
+        if first is None:
+            if not backend.models:
+                origin = "" if "models" in backend.model_fields_set else "default"
+                yield Finding((*at, "models"), [], f'is empty; write e.g. models = ["{backend.name}"]', origin)
+            continue
+        others = ", ".join(name for name, each in backends.items() if each.stands_in_for is None) or "none"
+        if first not in backends or backends[first].stands_in_for is not None:
+            cure = f"must name a backend that stands in for nobody itself; there are: {others}"
+            yield Finding((*at, "stands_in_for"), first, cure)
+        if backend.engine == "none":
+            cure = "is for targets that we may start; give it an engine"
+            yield Finding((*at, "stands_in_for"), first, cure)
+
+
+def _maintenance_contradictions(settings: Settings, targets: Placed) -> Iterator[Finding]:
+    names = [target.name for _, target in targets]
+    for index, window in enumerate(settings.maintenance):
+        if window.begins == window.ends:
+            cure = "is when it begins too; a window that never closes is a hold (benchai-supervisorctl hold)"
+            yield Finding(("maintenance", index, "ends"), str(window.ends), cure)
+        for place, name in enumerate(window.targets or ()):
+            if name not in names:
+                cure = f"is no target; there are {', '.join(names)}"
+                yield Finding(("maintenance", index, "targets", place), name, cure)
+
+
 def _own_policy_contradictions(settings: Settings, at: Key, target: TargetSettings) -> Iterator[Finding]:
     """Yield what is wrong with a target's own policy; what the common one has wrong was told of already."""
     own, written = settings.policy_of(target), target.policy.model_fields_set
@@ -130,6 +162,11 @@ def _target_contradictions(at: Key, target: TargetSettings) -> Iterator[Finding]
     if cure := _header_cure(target.api_key.get_secret_value()):
         yield Finding((*at, "api_key"), None, cure)
     yield from _engine_contradictions(at, target)
+    if target.gpu_exclusive and target.gpu_group is None:
+        cure = 'is only for members of a group; name those who share its GPU, e.g. gpu_group = "gpu0"'
+        yield Finding((*at, "gpu_exclusive"), True, cure)
+    if target.gpu_exclusive and target.engine == "none":
+        yield Finding((*at, "gpu_exclusive"), True, "is for targets that we may stop; give it an engine")
     for index, pattern in enumerate(target.error_patterns):
         try:
             re.compile(pattern)

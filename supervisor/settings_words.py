@@ -20,19 +20,23 @@ from supervisor.settings import (
     DaemonSettings,
     DockerSettings,
     HttpSettings,
+    MaintenanceSettings,
     PolicySettings,
     ProcessSettings,
+    RecoverySettings,
     RouterSettings,
     Settings,
 )
 from supervisor.settings_rules import Finding, Key
 
-TARGETS = ("backends", "routers")
+LISTS = ("backends", "routers", "maintenance")
 SECTIONS: dict[str, type[BaseModel]] = {
     "daemon": DaemonSettings,
     "http": HttpSettings,
     "docker": DockerSettings,
     "process": ProcessSettings,
+    "recovery": RecoverySettings,
+    "maintenance": MaintenanceSettings,
     "policy": PolicySettings,
     "backends": BackendSettings,
     "routers": RouterSettings,
@@ -65,11 +69,19 @@ CURES = {
     "string_too_short": "must not be empty",
     "string_type": 'must be a text in quotes: "text"',
     "too_short": "must not be empty",
+    "time_parsing": 'must be a time of day: "02:30"',
+    "time_type": 'must be a time of day: "02:30"',
     "tuple_type": 'must be a list: ["one", "two"]',
     "value_error": "{error}",
 }
 LISTED = "[[{}]] in two brackets for each of them (in the environment: JSON, and whole)"
-NEEDED = {"name": '"general"', "url": '"http://127.0.0.1:8091"', "models": '["general"]'}
+NEEDED = {
+    "name": '"general"',
+    "url": '"http://127.0.0.1:8091"',
+    "models": '["general"]',
+    "begins": '"02:00"',
+    "ends": '"04:30"',
+}
 
 
 def finding(detail: Mapping[str, Any]) -> Finding:
@@ -79,13 +91,17 @@ def finding(detail: Mapping[str, Any]) -> Finding:
         case "extra_forbidden":
             return Finding(key, detail["input"], f"is not a key we know; {_meant(key)}")
         case "missing":
-            return Finding(key, MISSING, f"every target needs it; write e.g. {key[-1]} = {NEEDED[str(key[-1])]}")
-        case "tuple_type" if key[0] in TARGETS and len(key) == 1:
+            return Finding(key, MISSING, f"{_of_what(key)} needs it; write e.g. {key[-1]} = {NEEDED[str(key[-1])]}")
+        case "tuple_type" if key[0] in LISTS and len(key) == 1:
             return Finding(key, detail["input"], f"must be a list: {LISTED.format(key[0])}")
         case kind if kind in CURES:
             return Finding(key, detail["input"], CURES[kind].format(**detail.get("ctx", {})))
         case _:
             return Finding(key, detail["input"], detail["msg"])
+
+
+def _of_what(key: Key) -> str:
+    return "every window" if key[0] == "maintenance" else "every target"
 
 
 def line(path: Path, written: Mapping[str, Any], found: Finding) -> str:

@@ -14,12 +14,23 @@ from dataclasses import replace
 
 from loguru import logger
 
-from supervisor.core.actions import Act, Action, Announce, Record
+from supervisor.casebook import Casebook
+from supervisor.core.actions import Act, Action, Announce, Note, Record
 from supervisor.core.baseline import Baseline, fit, learn
-from supervisor.core.decide import can_be_asked, decide, least_lost, look_every_s, looks_gently, wants_canary, wants_cpu
-from supervisor.core.events import Asked, Ended, Event, Failed, Judged, Verb
+from supervisor.core.decide import (
+    can_be_asked,
+    decide,
+    is_drained,
+    least_lost,
+    look_every_s,
+    looks_gently,
+    wants_canary,
+    wants_cpu,
+)
+from supervisor.core.events import Asked, Cleared, Drained, Ended, Event, Failed, Judged, Verb
 from supervisor.core.evidence import Evidence
-from supervisor.core.fold import end_life, forgive, take
+from supervisor.core.fold import ease, end_life, forgive, take
+from supervisor.core.incident import Incident
 from supervisor.core.liveness import Snapshot
 from supervisor.core.observations import (
     CanaryEnded,
@@ -33,9 +44,11 @@ from supervisor.core.observations import (
     TrafficSeen,
 )
 from supervisor.core.policy import Policy
+from supervisor.core.standby import Need, standing_by, wants_start, wants_stop
 from supervisor.core.state import WELL, Phase, State, Transition, step
 from supervisor.core.verdict import NOTHING_LEARNED, judge
-from supervisor.messages import Due, EngineStirred, Errands, Identity, Message, Wish
+from supervisor.guard import Guard
+from supervisor.messages import Case, Due, EngineStirred, Errands, Identity, Message, Wish
 
 RECONCILE_S = 30.0  # the engine is asked this often even if it never stirs: an event may be lost
 REMEMBERED_EVERY_S = 60.0  # what was learned may be lost for so long
@@ -60,7 +73,9 @@ class Keeper:
         errands: Errands,
         publish: Callable[[Snapshot], None],
         pace: Callable[[float], None],
+        guard: Guard,
         state: State,
+        incident: Incident | None = None,
         baseline: Baseline = NOTHING_LEARNED,
         clock: Callable[[], float] = time.monotonic,
         slept_s: Callable[[], float] = _slept_s,
@@ -71,11 +86,14 @@ class Keeper:
         self.inbox: asyncio.Queue[Message] = asyncio.Queue()
         self.state = state
         self.evidence = Evidence(seen_at=clock(), started_at=clock(), relays=identity.kind == "router")
+        self._left: Evidence | None = None  # what was known of the life that we have ended last
         self._as_set = policy
         self._policy = fit(policy, baseline)
         self._errands = errands
         self._publish = publish
         self._pace = pace
+        self._guard = guard
+        self._casebook = Casebook(identity.name, guard=guard, keep=errands.keep_incident, incident=incident)
         self._clock = clock
         self._slept_s = slept_s
         self._slept_before_s = slept_s()
@@ -123,6 +141,9 @@ class Keeper:
             policy=self._policy,
             as_of=self._clock(),
             baseline=self.baseline,
+            restraint=self._guard.by_a_person(self.name, now=self._clock()),
+            incident=self._casebook.present,
+            stands_in_for=self.identity.stands_in_for,
         )
 
     def turn(self, message: Message) -> None:
@@ -134,6 +155,8 @@ class Keeper:
                 self._wish(message, now=now)
             case Ended() | Failed():
                 self._return(message, now=now)
+            case Cleared():
+                self._advance(message, now=now)
             case Due() | EngineStirred():
                 self._judge(now)
             case _:
@@ -195,17 +218,45 @@ class Keeper:
         free = not self.state.phase.is_ours
         wish.answer(free)
         if free:
-            self._advance(Asked(verb=wish.verb), now=now)
+            self._advance(Asked(verb=wish.verb, drains=wish.drains), now=now)
 
     def _judge(self, now: float) -> None:
         judgement = judge(self.evidence, policy=self._policy, baseline=self.baseline, now=now)
+        if (first := self.identity.stands_in_for) is not None:
+            need = self._guard.need(self.name, return_after_s=self._policy.return_after_s, now=now)
+            judgement = standing_by(judgement, self.state, self.evidence.engine, need, first=first)
         self._advance(Judged(judgement=judgement), now=now)
+        if first is not None:
+            self._stand_in(first, need, now=now)
+        is_draining = self.state.phase is Phase.DRAINING
+        if is_draining and is_drained(self.evidence, since=self.state.since, policy=self._policy, now=now):
+            self._advance(Drained(), now=now)
+
+    def _stand_in(self, first: str, need: Need, *, now: float) -> None:
+        """Come and go as it is needed."""
+        state, engine = self.state, self.evidence.engine
+        if need is Need.OVER and state.phase is Phase.STOPPED and state.for_need:
+            self.state = replace(state, for_need=False)  # whoever declined the last call need not decline the next
+        if self._guard.restraint(self.name, now=now) is not None:
+            return
+        if wants_start(state, engine, need):
+            self._advance(Asked(verb=Verb.START, why=f"since {first} cannot be had"), now=now)
+        elif wants_stop(state, engine, need):
+            self._advance(Asked(verb=Verb.STOP, drains=True, why=f"since {first} is back"), now=now)
 
     def _return(self, event: Ended | Failed, *, now: float) -> None:
         """Take note that our engine call came back; what that left behind is judged after the next inspection."""
-        if isinstance(event, Failed):
+        if isinstance(event, Failed) and not event.counts and self._left is not None:
+            # Nothing was done, so what is known of the old instance holds, but for the time in which nobody looked.
+            attempt = self.evidence.canary_attempt
+            left = replace(self._left, engine=None, canary_since=None, unanswered_since=None, canary_attempt=attempt)
+            self.evidence = forgive(left, now=now)
+        elif isinstance(event, Failed):
             # The old instance may well be there still, and then it counts again.
             self.evidence = replace(self.evidence, engine=None, old_instance=None)
+        elif isinstance(event, Ended) and event.eased and self._left is not None:
+            known = replace(self._left, canary_attempt=self.evidence.canary_attempt, old_instance=None)
+            self.evidence = ease(known, policy=self._policy, now=now)
         elif self.state.asked is Verb.START:
             # It may be the old instance that goes on: a paused one has only been let go on.
             self.evidence = forgive(replace(self.evidence, engine=None), now=now)
@@ -218,17 +269,24 @@ class Keeper:
 
     def _advance(self, event: Event, *, now: float) -> None:
         before = self.state
-        self.state = step(before, event, policy=self._policy, now=now, chance=self._chance())
+        if isinstance(event, Judged):
+            self._guard.hears(self.name, before, event.judgement.verdict, now=now)
+        restraint = self._guard.restraint(self.name, now=now)
+        self.state = step(before, event, policy=self._policy, now=now, chance=self._chance(), restraint=restraint)
+        self._guard.saw(self.name, self.state)
+        instance = self.evidence.instance or self.evidence.old_instance
+        self._casebook.follow(before, self.state, instance=instance, now=now)
         begins = self.state.phase is Phase.RESTARTING and before.phase is not Phase.RESTARTING
         if begins and self.state.asked is not Verb.START:
             # From here on the present instance counts no more; only a new one does.
+            self._left = self.evidence
             self.evidence = end_life(self.evidence, now=now)
             self._errands.forget()
         for action in decide(before, self.state, policy=self._policy):
-            self._do(action)
+            self._do(action, now=now)
         self._set_pace()
 
-    def _do(self, action: Action) -> None:
+    def _do(self, action: Action, *, now: float) -> None:
         match action:
             case Announce():
                 self._publish(self.snapshot())
@@ -236,7 +294,14 @@ class Keeper:
                 _log(self.name, action.transition)
                 self._errands.record(action.transition, self.evidence.instance)
             case Act():
-                self._errands.act(action, self.evidence.old_instance)
+                instance = self.evidence.instance or self.evidence.old_instance
+                self._errands.act(action, self._case(instance, now=now))
+            case Note():
+                self._errands.note(action.act, self._case(self.evidence.instance, now=now))
+
+    def _case(self, instance: str | None, *, now: float) -> Case:
+        incident = self._casebook.present or ""
+        return Case(instance=instance, incident=incident, judgement=self.state.judgement, as_of=now)
 
     def _set_pace(self) -> None:
         pace_s = look_every_s(self.state.phase, policy=self._policy)
@@ -251,6 +316,9 @@ class Keeper:
         if isinstance(message, EngineStirred | Ended | Failed) or self._is_inspection_due(message, now=now):
             self._inspected_at = now
             self._errands.inspect()
+        diagnosis = self.state.diagnosis
+        if self.state.phase is Phase.FAILED and diagnosis is not None and not diagnosis.helps_restart:
+            self._errands.watch_cure(diagnosis.cause)
         looks = self._is_look_due(message) and can_be_asked(self.evidence)
         if looks:
             self._look(now)
@@ -258,7 +326,7 @@ class Keeper:
         awaits_look = looks and self.identity.has_counters
         awaits_rest = isinstance(message, CpuSeen) and self.identity.has_counters
         is_well = self.state.phase in WELL
-        if awaits_look or awaits_rest:
+        if awaits_look or awaits_rest or self.state.phase is Phase.DRAINING:
             return
         if wants_canary(self.evidence, policy=self._policy, now=now, is_well=is_well):
             self._send_canary(now)
@@ -281,7 +349,7 @@ class Keeper:
         self._errands.look(
             evidence.instance,
             engine=evidence.engine,
-            with_cpu=wants_cpu(evidence, policy=policy, now=now),
+            with_cpu=wants_cpu(evidence, policy=policy, now=now, is_draining=self.state.phase is Phase.DRAINING),
             gently=looks_gently(evidence, policy=policy, now=now),
         )
 

@@ -13,6 +13,7 @@ from supervisor.cli import main
 from supervisor.cli_http import Daemon, DaemonUnreachable
 from tests.fakes.daemon import FakeDaemon
 from tests.fakes.documents import Document, status, target
+from tests.fakes.incidents import BUNDLE, incident
 from tests.fakes.upstream import Upstream, hangs_up, sends_then, silent
 
 CtlResult = tuple[int, list[str], list[str]]
@@ -167,6 +168,12 @@ def test_a_name_with_a_slash_reaches_the_daemon_as_a_name(daemon: FakeDaemon, ct
     assert daemon.asked[0].path == "/v1/targets/a%2Fb%20c/start"
 
 
+def test_whoever_is_in_a_hurry_waits_for_nobody_to_finish(daemon: FakeDaemon, ctl: Ctl) -> None:
+    ctl("restart", "--now", "general")
+
+    assert daemon.asked[0].query["drain"] == ["0"]
+
+
 def test_without_the_token_the_daemons_refusal_is_passed_on(
     daemon: FakeDaemon, ctl: Ctl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,8 +309,12 @@ def test_a_reader_that_left_is_no_error(daemon: FakeDaemon) -> None:
     assert (done.returncode, done.stderr) == (141, "")
 
 
-def test_status_imports_nothing_heavy(daemon: FakeDaemon) -> None:
-    look = "import sys; from supervisor.cli import main; main(['status']); print(*sys.modules)"
+@pytest.mark.parametrize(
+    "words", [["status"], ["hold", "general"], ["pause"], ["incident", "list"], ["incident", "show", "i1"]]
+)
+def test_what_is_called_in_a_hurry_imports_nothing_heavy(daemon: FakeDaemon, words: list[str]) -> None:
+    daemon.incidents = [incident(id="i1", evidence=[BUNDLE])]
+    look = f"import sys; from supervisor.cli import main; main({words}); print(*sys.modules)"
 
     done = subprocess.run(
         [sys.executable, "-c", look],

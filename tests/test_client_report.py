@@ -15,6 +15,7 @@ from supervisor.core.events import Verb
 from supervisor.core.observations import TrafficSeen
 from supervisor.publish.api import Api, Outcome
 from supervisor.publish.server import HttpServer, bind_unix
+from tests.fakes.brakes import Brakes, Remembered
 from tests.fakes.clocks import Clocks
 from tests.fakes.documents import document, entry, publish
 from tests.fakes.ear import ENOUGH_S, Ear, reporting_threads, takes, wait_until
@@ -138,7 +139,15 @@ async def test_the_supervisors_own_api_takes_what_is_reported(tmp_path: Path) ->
             all_heard.set()
         return board.find(name) is not None
 
-    api = Api(board, operate=nobody_operates, report=hear, history=nobody_remembers, token="")
+    api = Api(
+        board,
+        operate=nobody_operates,
+        report=hear,
+        history=nobody_remembers,
+        holds=Brakes(),
+        incidents=Remembered(),
+        token="",
+    )
     server = HttpServer(bind_unix(tmp_path / "control.sock"), api.app(trusted=True))
     serving = asyncio.create_task(server.run())
     liveness = Liveness(tmp_path / "liveness.json")
@@ -159,7 +168,7 @@ async def test_the_supervisors_own_api_takes_what_is_reported(tmp_path: Path) ->
     ]
 
 
-async def nobody_operates(_: str, __: Verb, ___: float) -> Outcome:
+async def nobody_operates(_: str, __: Verb, ___: float, ____: bool) -> Outcome:
     raise AssertionError("a report asks for nothing to be done")
 
 

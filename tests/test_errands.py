@@ -8,49 +8,23 @@ from typing import Any
 
 import pytest
 
+from supervisor.acts import Acts
 from supervisor.core.actions import Act
 from supervisor.core.baseline import Baseline
 from supervisor.core.events import Ended, Failed, Verb
 from supervisor.core.observations import CpuSeen, EngineSeen, Life, ProgressSeen, Reply, Slot
 from supervisor.core.policy import Policy
-from supervisor.engines.none import NoEngine
+from supervisor.core.state import FIRST
+from supervisor.cure import Cure
 from supervisor.errands import Runner
-from supervisor.errors import EngineUnreachable
+from supervisor.examine import Examiner
 from supervisor.history.store import Store
-from supervisor.messages import Message
+from supervisor.messages import Case, Message
 from supervisor.probes.base import Answer, Counters, HostWork
+from tests.fakes.engine import ScriptedEngine, ScriptedHost
 
 RESTART = Act(verb=Verb.RESTART, grace_s=2.0, by_operator=False)
-
-
-class ScriptedEngine(NoEngine):
-    """Answers as it is told, and writes down what it was asked to do."""
-
-    def __init__(self) -> None:
-        self.seen = EngineSeen(life=Life.RUNNING, instance="one", age_s=1.0)
-        self.held: asyncio.Event | None = None
-        self.done: list[str] = []
-        self.acted = asyncio.Event()
-        self.spent_s = 0.0
-        self.refusal: Exception | None = None
-
-    async def inspect(self, name: str) -> EngineSeen:  # noqa: ARG002 - the Protocol's
-        seen = self.seen
-        if self.held is not None:
-            await self.held.wait()
-        return seen
-
-    async def restart(self, name: str, *, grace_s: float) -> None:  # noqa: ARG002
-        if self.refusal is not None:
-            raise self.refusal
-        self.done.append(f"restart {name}")
-
-    async def start(self, name: str) -> None:
-        self.done.append(f"start {name}")
-        self.acted.set()
-
-    async def cpu_s(self, name: str) -> float | None:  # noqa: ARG002
-        return self.spent_s
+CASE = Case(instance="one", incident="", judgement=FIRST, as_of=0.0)
 
 
 class SlowCounters:
@@ -80,18 +54,6 @@ class NoCanary:
         return Answer(reply=Reply.ANSWERED)
 
 
-class ScriptedHost:
-    """Says of every process what the test wrote down."""
-
-    def __init__(self) -> None:
-        self.says = HostWork()
-        self.asked: list[int] = []
-
-    async def work(self, pid: int) -> HostWork:
-        self.asked.append(pid)
-        return self.says
-
-
 class Bench:
     """A runner, what it posted, and the tasks it started."""
 
@@ -109,6 +71,14 @@ class Bench:
             progress=counters,
             canary=NoCanary(),
             host=self.host,
+            acts=Acts(
+                "general",
+                engine_name="benchai-general",
+                engine=engine,
+                examiner=Examiner("general", engine_name="benchai-general", engine=engine, host=self.host, store=store),
+                store=store,
+            ),
+            cure=Cure(engine_name="benchai-general", engine=engine, host=self.host),
             store=store,
             policy=Policy(),
             spawn=self._spawn,
@@ -139,49 +109,12 @@ async def bench(tmp_path: Path) -> AsyncIterator[Callable[..., Bench]]:
 async def test_routers_are_told_before_the_engine_is_asked(bench: Callable[..., Bench]) -> None:
     made = bench(ScriptedEngine())
 
-    made.runner.act(RESTART, "one")
+    made.runner.act(RESTART, CASE)
     await made.settle()
 
     assert made.told == ["before 0 acts, within 1s"]
     assert made.engine.done == ["restart benchai-general"]
-    assert made.posted == [Ended()]
-
-
-@pytest.mark.parametrize(
-    ("seen", "reason"),
-    [
-        (EngineSeen(life=Life.EXITED, instance="one", stopped_by_operator=True), "OperatorWon"),
-        (EngineSeen(life=Life.PAUSED, instance="one", stopped_by_operator=True), "OperatorWon"),
-        (EngineSeen(life=Life.MISSING), "OperatorWon"),
-        (EngineSeen(life=Life.RESTARTING, instance="one"), "OperatorWon"),
-        (EngineSeen(life=Life.RUNNING, instance="two"), "AlreadyRestarted"),
-    ],
-)
-async def test_what_somebody_else_has_taken_over_meanwhile_is_left_alone(
-    bench: Callable[..., Bench], seen: EngineSeen, reason: str
-) -> None:
-    engine = ScriptedEngine()
-    engine.seen = seen
-    made = bench(engine)
-
-    made.runner.act(RESTART, "one")
-    await made.settle()
-
-    assert engine.done == []
-    assert isinstance(made.posted[0], Failed)
-    assert (made.posted[0].reason, made.posted[0].counts) == (reason, False)
-
-
-async def test_a_restart_that_timed_out_counts(bench: Callable[..., Bench]) -> None:
-    engine = ScriptedEngine()
-    engine.refusal = EngineUnreachable("no answer within 12s")
-    made = bench(engine)
-
-    made.runner.act(RESTART, "one")
-    await made.settle()
-
-    assert isinstance(made.posted[0], Failed)
-    assert made.posted[0].counts
+    assert isinstance(made.posted[0], Ended)
 
 
 async def test_an_inspection_from_before_an_act_is_not_told_after_it(bench: Callable[..., Bench]) -> None:
@@ -192,7 +125,7 @@ async def test_an_inspection_from_before_an_act_is_not_told_after_it(bench: Call
     made.runner.inspect()
     await asyncio.sleep(0)
 
-    made.runner.act(Act(verb=Verb.START, grace_s=2.0, by_operator=True), None)
+    made.runner.act(Act(verb=Verb.START, grace_s=2.0, by_operator=True), CASE)
     await engine.acted.wait()
     engine.seen = EngineSeen(life=Life.RUNNING, instance="two")
     made.runner.inspect()
@@ -236,7 +169,7 @@ async def test_an_errand_that_fails_in_a_way_nobody_foresaw_comes_back_all_the_s
     engine.refusal = ValueError("a bug of ours")
     made = bench(engine)
 
-    made.runner.act(RESTART, "one")
+    made.runner.act(RESTART, CASE)
     await made.settle()
 
     assert isinstance(made.posted[0], Failed)

@@ -80,13 +80,16 @@ def test_edges_do_not_import_one_another_nor_what_joins_them(edge: str) -> None:
     ("library", "where"),
     [
         ("apscheduler", {"supervisor.schedule"}),
-        ("sqlite3", {"supervisor.history.store", "supervisor.errands", "supervisor.daemon"}),  # its errors, there
         ("pydantic_settings", {"supervisor.settings", "supervisor.settings_file"}),
         ("uvicorn", {"supervisor.publish.server"}),
     ],
 )
 def test_a_library_is_used_in_its_own_place(library: str, where: set[str]) -> None:
     assert importers_of(library) == where
+
+
+def test_the_database_is_used_by_the_history_alone() -> None:
+    assert {each for each in importers_of("sqlite3") if not each.startswith("supervisor.history")} == set()
 
 
 @pytest.mark.parametrize("library", ["docker", "psutil"])

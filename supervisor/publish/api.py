@@ -1,12 +1,12 @@
 """The HTTP face: what is believed, for routers and people, and the few things an operator may ask for.
 
-It reads the board, passes requests on to `operate` and routers' reports to `report`; it decides nothing.
+It reads the board, passes requests on to `operate` and routers' reports to `report`; it decides nothing. Holds and
+incidents are in `operations.py`.
 """
 
 import hmac
-import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +20,9 @@ from starlette.routing import Route
 from supervisor.core.events import Verb
 from supervisor.core.liveness import Clocks, Snapshot
 from supervisor.core.observations import TrafficSeen
+from supervisor.publish.answers import Refusal, answer_document, answer_error, fail, no_such, refuse
 from supervisor.publish.board import Board
+from supervisor.publish.operations import Holds, Incidents, Operations
 from supervisor.publish.reports import MAX_BODY_BYTES, MAX_ERROR, BadReportError, parse, printable, target_of
 from supervisor.publish.why import TRANSITIONS, why
 
@@ -36,7 +38,7 @@ class Outcome:
     message: str
 
 
-Operate = Callable[[str, Verb, float], Awaitable[Outcome]]
+Operate = Callable[[str, Verb, float, bool], Awaitable[Outcome]]  # ... and whether it drains first
 Report = Callable[[str, TrafficSeen], bool]  # False: there is no such target
 History = Callable[[str, int], Awaitable[list[dict[str, Any]] | None]]  # newest first; None: it cannot be read
 
@@ -55,6 +57,8 @@ class Api:
         operate: Operate,
         report: Report,
         history: History,
+        holds: Holds,
+        incidents: Incidents,
         token: str,
         clocks: Callable[[], Clocks] = _clocks,
     ) -> None:
@@ -64,6 +68,7 @@ class Api:
         self._history = history
         self._token = token
         self._clocks = clocks
+        self._operations = Operations(board, holds=holds, incidents=incidents, authorize=self._authorize)
 
     def app(self, *, trusted: bool) -> Starlette:
         """Return the application; `trusted` where whoever can connect may also change things (the unix socket)."""
@@ -74,22 +79,25 @@ class Api:
             Route("/v1/backends/{name}", self._backend),
             Route("/v1/status", self._status),
             Route("/v1/targets/{name}/why", self._why),
+            *self._operations.routes(),  # before the verbs, whose route would take `hold` for one
             Route("/v1/targets/{name}/{verb}", self._target, methods=["POST"]),
             Route("/v1/observations", self._observations, methods=["POST"]),
         ]
-        app = Starlette(routes=routes, exception_handlers={HTTPException: _refuse, Exception: _fail})
+        app = Starlette(routes=routes, exception_handlers={HTTPException: refuse, Exception: fail})
         app.state.trusted = trusted
         return app
 
     async def _livez(self, _: Request) -> Response:
         if self._board.ticks:
             return JSONResponse({"status": "ok"})
-        return _error(503, "LoopLate", "a target's owner has not taken a turn for too long; restart the supervisor")
+        return answer_error(
+            503, "LoopLate", "a target's owner has not taken a turn for too long; restart the supervisor"
+        )
 
     async def _readyz(self, _: Request) -> Response:
         if self._board.ticks and self._board.has_looked:
             return JSONResponse({"status": "ok"})
-        return _error(503, "NotYet", "not every target has been looked at yet; ask again in a few seconds")
+        return answer_error(503, "NotYet", "not every target has been looked at yet; ask again in a few seconds")
 
     async def _liveness(self, request: Request) -> Response:
         document = self._board.document
@@ -106,7 +114,7 @@ class Api:
         snapshot = self._board.believed(request.path_params["name"])
         if snapshot is None or snapshot.kind != "backend":
             names = [each.name for each in self._board.snapshots if each.kind == "backend"]
-            raise _no_such("backend", request.path_params["name"], names)
+            raise no_such("backend", request.path_params["name"], names)
         state = snapshot.state
         told = {"name": snapshot.name, "routable": state.phase.is_routable, "verdict": str(state.judgement.verdict)}
         return JSONResponse(told, status_code=200 if state.phase.is_routable else 503)
@@ -117,10 +125,7 @@ class Api:
     async def _why(self, request: Request) -> Response:
         snapshot, clocks = self._known(request), self._clocks()
         transitions = await self._history(snapshot.name, TRANSITIONS)
-        document = why(snapshot, clocks=clocks, transitions=transitions)
-        # Not every text has an encoding: a server may have sent half a character.
-        body = json.dumps(document, ensure_ascii=False).encode(errors="replace")
-        return Response(body, media_type="application/json")
+        return answer_document(why(snapshot, clocks=clocks, transitions=transitions))
 
     async def _observations(self, request: Request) -> Response:
         self._authorize(request)
@@ -140,7 +145,7 @@ class Api:
     def _known(self, request: Request) -> Snapshot:
         snapshot = self._board.believed(request.path_params["name"])
         if snapshot is None:
-            raise _no_such("target", request.path_params["name"], [each.name for each in self._board.snapshots])
+            raise no_such("target", request.path_params["name"], [each.name for each in self._board.snapshots])
         return snapshot
 
     async def _target(self, request: Request) -> Response:
@@ -148,7 +153,8 @@ class Api:
         name = self._known(request).name
         verb = _verb(request.path_params["verb"])
         wait_s = _wait_s(request.query_params.get("wait_s"))
-        outcome = await self._operate(name, verb, wait_s)
+        drains = _drains(request.query_params.get("drain"))
+        outcome = await self._operate(name, verb, wait_s, drains)
         entry = next(each for each in self._board.status()["targets"] if each["name"] == name)
         told = {"name": name, "verb": str(verb), "outcome": outcome.outcome, "message": outcome.message}
         return JSONResponse({**told, "state": entry["state"]})
@@ -187,8 +193,15 @@ def _verb(word: str) -> Verb:
     try:
         return Verb(word)
     except ValueError as error:
-        known = ", ".join(Verb)
+        known = ", ".join([*Verb, "hold", "release"])
         raise Refusal(404, "NoSuchVerb", f"cannot {word} a target; known are {known}") from error
+
+
+def _drains(text: str | None) -> bool:
+    """Return whether whoever is being served may be served to the end first: so it is unless somebody is in a hurry."""
+    if text not in (None, "0", "1"):
+        raise HTTPException(400, f"drain = {text!r} must be 1 (the default) or 0")
+    return text != "0"
 
 
 def _wait_s(text: str | None) -> float:
@@ -201,43 +214,3 @@ def _wait_s(text: str | None) -> float:
     if not 0 <= wait_s <= MAX_WAIT_S:
         raise HTTPException(400, f"wait_s = {text} must lie between 0 and {MAX_WAIT_S:g} seconds")
     return wait_s
-
-
-class Refusal(HTTPException):
-    """A refusal with a code of its own, for machines to tell it from others of its status."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(status, message)
-        self.code = code
-
-
-def _no_such(kind: str, name: str, names: list[str]) -> HTTPException:
-    message = f"there is no {kind} {name!r}; there are: {', '.join(names) or 'none'}"
-    return Refusal(404, f"NoSuch{kind.capitalize()}", message)
-
-
-CODES: Mapping[int, str] = {
-    400: "BadRequest",
-    403: "Forbidden",
-    404: "NotFound",
-    405: "MethodNotAllowed",
-    413: "TooLarge",
-}
-
-
-async def _refuse(_: Request, error: Exception) -> Response:
-    """Answer every refusal in the one shape that clients know."""
-    if not isinstance(error, HTTPException):  # pragma: no cover - Starlette hands in what it was registered for
-        raise error
-    code = error.code if isinstance(error, Refusal) else CODES.get(error.status_code, "Error")
-    return _error(error.status_code, code, error.detail, headers=error.headers)
-
-
-async def _fail(_: Request, error: Exception) -> Response:
-    """Answer a fault of ours in that shape too; Starlette raises it again, for the log."""
-    return _error(500, "OurFault", f"a fault of the supervisor's own, see its log: {type(error).__name__}")
-
-
-def _error(status: int, code: str, message: str, *, headers: Mapping[str, str] | None = None) -> Response:
-    body: dict[str, Any] = {"error": {"code": code, "message": message}}
-    return JSONResponse(body, status_code=status, headers=headers)

@@ -21,7 +21,6 @@ from supervisor.core.observations import Life
 from supervisor.core.verdict import Judgement, Verdict
 
 SCHEMA = 1
-MODE = "enforce"
 CLOCK_STEP_S = 1.0  # the wall clock moved against the monotonic one by more: it was set
 
 
@@ -52,11 +51,13 @@ class Board:
         snapshots: Sequence[Snapshot],
         *,
         valid_for_s: float,
+        mode: str = "enforce",
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], datetime] = _utc_now,
     ) -> None:
         self._snapshots = {snapshot.name: snapshot for snapshot in snapshots}
         self._valid_for_s = valid_for_s
+        self._mode = mode
         self._clock = clock
         self._wall = wall
         self._clocks = Clocks(now=clock(), wall=wall())
@@ -109,7 +110,7 @@ class Board:
             "schema": SCHEMA,
             "as_of": liveness.iso(wall),
             "expires_at": liveness.iso(wall + timedelta(seconds=self._valid_for_s)) if self.ticks else self._lapsed(),
-            "mode": MODE,
+            "mode": self._mode,
             "daemon": {
                 "pid": os.getpid(),
                 "version": __version__,
@@ -141,7 +142,7 @@ class Board:
             "generated_at": liveness.iso(wall),
             "expires_at": expires_at,
             "valid_for_s": self._valid_for_s,
-            "mode": MODE,
+            "mode": self._mode,
             "backends": entries,
             "models": liveness.by_alias(backends),
         }
@@ -184,4 +185,13 @@ class Board:
             "since": self._clocks.iso(state.since),
             "instance": evidence.instance,
             "restarts": len(state.restarts),
+            "cause": str(state.diagnosis.cause) if state.diagnosis else None,
+            "incident": snapshot.incident,
+            "held": self._held(snapshot),
         }
+
+    def _held(self, snapshot: Snapshot) -> dict[str, Any] | None:
+        held = snapshot.restraint
+        if held is None:
+            return None
+        return {"by": str(held.curb), "message": held.message, "until": self._clocks.iso(held.until)}

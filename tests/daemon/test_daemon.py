@@ -171,15 +171,23 @@ def test_the_file_and_http_say_the_same(daemon: Supervisord, model: Path) -> Non
     assert daemon.get("/v1/backends/general").status_code == 200
 
 
-def test_a_command_that_is_not_there_is_named_and_tried_less_and_less_often(daemon: Supervisord) -> None:
-    daemon.write_settings(target(daemon, ["/nowhere/llama-server"], port=free_port()))
+def test_a_command_that_is_not_there_is_named_and_run_once_it_is_there(daemon: Supervisord, model: Path) -> None:
+    port = free_port()
+    program = daemon.folder / "llama-server"
+    daemon.write_settings(target(daemon, [str(program), *server_command(model, port, "-np", "1")[1:]], port=port))
     daemon.start()
     daemon.wait_answers()
 
-    told = daemon.wait_target("general", state="BACKOFF")
+    told = daemon.wait_target("general", state="FATAL", cause="bad command or flag")
+    ready = program.with_suffix(".part")
+    ready.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    ready.chmod(0o755)
+    ready.rename(program)
+    back = daemon.wait_target("general", verdict="ready", within_s=60.0)
 
-    assert "/nowhere/llama-server" in told["summary"]
+    assert str(program) in told["summary"]
     assert not told["routable"]
+    assert back["routable"]
 
 
 def _record(daemon: Supervisord) -> dict[str, int]:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-from tests.fakes.documents import Document
+from tests.fakes.documents import Document, iso
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +27,10 @@ class Asked:
 
 @dataclass
 class FakeDaemon:
-    """Serve `liveness`, `status` and `stories`; answer verbs from `outcomes`, `done` where nothing is said.
+    """Serve `liveness`, `status`, `stories`, `incidents`; answer verbs from `outcomes`, `done` where nothing is said.
 
-    Targets are those in `status`. `token` is asked for on every mutation where it is set.
+    Targets are those in `status`. `token` is asked for on every mutation where it is set. `under_way` are the targets
+    that something is done to, answer by answer: none once that has run out.
     """
 
     socket_path: Path | None = None  # None: TCP on a free port
@@ -37,6 +38,9 @@ class FakeDaemon:
     status: Document = field(default_factory=lambda: {"targets": []})
     stories: dict[str, Document] = field(default_factory=dict)  # by target: what answers `why`
     outcomes: dict[tuple[str, str], Document] = field(default_factory=dict)
+    held: dict[str, Document] = field(default_factory=dict)  # by target; '*' is a pause
+    under_way: list[list[str]] = field(default_factory=list)
+    incidents: list[Document] | None = field(default_factory=list)  # newest first; None: they cannot be read
     token: str | None = None
     now: Callable[[], float] = time.time  # for the Date header
     asked: list[Asked] = field(default_factory=list)
@@ -78,18 +82,57 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, self.of.status)
         elif path.startswith("/v1/targets/") and path.endswith("/why"):
             self._send_story(path.removeprefix("/v1/targets/").removesuffix("/why"))
+        elif path == "/v1/holds":
+            self._send(200, {"holds": list(self.of.held.values()), "under_way": self._under_way()})
+        elif path.startswith("/v1/incidents"):
+            self._send_incidents(path.removeprefix("/v1/incidents").removeprefix("/"))
         else:
             self._send(404, {"error": {"code": "NotFound", "message": f"nothing at {path}"}})
 
     def do_POST(self) -> None:
-        name, verb = self._note("POST").removeprefix("/v1/targets/").split("/")
+        path = self._note("POST")
+        # A pause is a hold on every target.
+        path = {"/v1/pause": "/v1/targets/*/hold", "/v1/resume": "/v1/targets/*/release"}.get(path, path)
+        name, verb = path.removeprefix("/v1/targets/").split("/")
         if self.of.token and self.headers["Authorization"] != f"Bearer {self.of.token}":
             self._send(403, {"error": {"code": "TokenNeeded", "message": f"{verb} {name}: needs the token"}})
-        elif name not in self.of.names:
+        elif name not in [*self.of.names, "*"]:
             self._send(404, {"error": {"code": "NoSuchTarget", "message": f"no target is called {name}"}})
+        elif verb == "hold":
+            self._send_held(name)
+        elif verb == "release":
+            released = self.of.held.pop(name, None) is not None
+            self._send(200, {"resumed": released} if name == "*" else {"name": name, "released": released})
         else:
             done = {"name": name, "verb": verb, "outcome": "done", "state": "RUNNING", "message": ""}
             self._send(200, done | self.of.outcomes.get((name, verb), {}))
+
+    def _send_held(self, name: str) -> None:
+        asked = self.of.asked[-1].query
+        until = iso(self.of.now() + float(asked["for_s"][0])) if "for_s" in asked else None
+        hold = {"target": name, "since": iso(self.of.now()), "until": until, "why": asked.get("why", [""])[0]}
+        self.of.held[name] = hold
+        paused = {"paused": True, "until": until, "under_way": self._under_way()} if name == "*" else {}
+        self._send(200, paused or {"name": name, "held": True, "until": until})
+
+    def _under_way(self) -> list[str]:
+        return self.of.under_way.pop(0) if self.of.under_way else []
+
+    def _send_incidents(self, incident_id: str) -> None:
+        remembered, target = self.of.incidents, self.of.asked[-1].query.get("target", [""])[0]
+        one = next((each for each in remembered or [] if each.get("id") == incident_id), None)
+        if remembered is None:
+            self._send(503, {"error": {"code": "HistoryUnreadable", "message": "the history cannot be read"}})
+        elif incident_id and one is None:
+            self._send(404, {"error": {"code": "NoSuchIncident", "message": f"there is no incident {incident_id}"}})
+        elif incident_id:
+            self._send(200, one)
+        elif target and target not in self.of.names:
+            self._send(404, {"error": {"code": "NoSuchTarget", "message": f"no target is called {target}"}})
+        else:
+            several = [each for each in remembered if not target or target in each["targets"]]
+            limit = int(self.of.asked[-1].query["limit"][0])
+            self._send(200, {"incidents": several[:limit]})
 
     def _note(self, method: str) -> str:
         url = urlsplit(self.path)

@@ -5,9 +5,12 @@ from dataclasses import dataclass, field
 
 from supervisor.core.actions import Act
 from supervisor.core.baseline import Baseline
+from supervisor.core.cause import Cause
+from supervisor.core.incident import Incident
 from supervisor.core.liveness import Snapshot
 from supervisor.core.observations import EngineSeen
 from supervisor.core.state import Transition
+from supervisor.messages import Case
 
 
 @dataclass
@@ -16,6 +19,9 @@ class Ledger:
 
     lines: list[str] = field(default_factory=list)
     acts: list[tuple[Act, str | None]] = field(default_factory=list)
+    cases: list[Case] = field(default_factory=list)
+    incidents: list[Incident] = field(default_factory=list)
+    renamed: list[str] = field(default_factory=list)
     told: list[Snapshot] = field(default_factory=list)
     paces: list[float] = field(default_factory=list)
     canaries: list[tuple[str | None, int, int | None]] = field(default_factory=list)
@@ -32,9 +38,20 @@ class Ledger:
         self.lines.append(f"canary to {instance}")
         self.canaries.append((instance, attempt, slot))
 
-    def act(self, act: Act, instance: str | None) -> None:
-        self.lines.append(f"{act.verb} {instance}")
-        self.acts.append((act, instance))
+    def act(self, act: Act, case: Case) -> None:
+        self.lines.append(f"{act.verb} {case.instance}")
+        self.acts.append((act, case.instance))
+        self.cases.append(case)
+
+    def note(self, act: Act, case: Case) -> None:
+        self.lines.append(f"note {act.verb} {case.instance}")
+
+    def watch_cure(self, cause: Cause) -> None:
+        self.lines.append(f"watch for a cure of {cause}")
+
+    def keep_incident(self, incident: Incident, *, instead_of: str | None = None) -> None:
+        self.incidents.append(incident)
+        self.renamed += [instead_of] if instead_of else []
 
     def record(self, transition: Transition, instance: str | None) -> None:  # noqa: ARG002 - the Protocol's
         self.lines.append(f"record {transition.after}")

@@ -1,9 +1,11 @@
 """A keeper whose world a test is: its errands are only written down, and the test turns its clock."""
 
 from supervisor.core.events import Verb
+from supervisor.core.incident import Incident
 from supervisor.core.observations import CanaryEnded, CpuSeen, EngineSeen, Kind, Life, ProgressSeen, Reply, Slot
 from supervisor.core.policy import Policy
 from supervisor.core.state import Phase, State
+from supervisor.guard import Guard
 from supervisor.messages import Due, Identity, Message, Wish
 from supervisor.turn import Keeper
 from tests.fakes.errands import Ledger
@@ -22,7 +24,14 @@ PLANNER = Identity(
 class Story:
     """A keeper whose world we are."""
 
-    def __init__(self, *, phase: Phase = Phase.UNKNOWN, identity: Identity = PLANNER) -> None:
+    def __init__(
+        self,
+        *,
+        phase: Phase = Phase.UNKNOWN,
+        identity: Identity = PLANNER,
+        guard: Guard | None = None,
+        incident: Incident | None = None,
+    ) -> None:
         self.now = 5000.0
         self.slept_s = 0.0
         self.ledger = Ledger()
@@ -33,7 +42,9 @@ class Story:
             errands=self.ledger,
             publish=self.ledger.publish,
             pace=self.ledger.pace,
+            guard=guard or Guard([identity.name]),
             state=State(phase=phase, since=self.now),
+            incident=incident,
             clock=lambda: self.now,
             slept_s=lambda: self.slept_s,
             chance=lambda: 0.0,
@@ -70,8 +81,8 @@ class Story:
     def idle_cpu(self) -> CpuSeen:
         return CpuSeen(instance=self.keeper.evidence.instance, burned_s=0.0, over_s=1.0)
 
-    def wish(self, verb: Verb) -> Wish:
-        return Wish(verb, self.answers.append)
+    def wish(self, verb: Verb, *, drains: bool = False) -> Wish:
+        return Wish(verb, self.answers.append, drains)
 
     def comes_up(self) -> None:
         self.happens(Due(), self.running())

@@ -29,9 +29,9 @@ class Time:
         self.now += seconds
         self.wall += timedelta(seconds=seconds)
 
-    def board(self, *snapshots: Snapshot) -> Board:
+    def board(self, *snapshots: Snapshot, mode: str = "enforce") -> Board:
         """Return a board that lives in this time."""
-        return Board(snapshots, valid_for_s=VALID_FOR_S, clock=lambda: self.now, wall=lambda: self.wall)
+        return Board(snapshots, valid_for_s=VALID_FOR_S, mode=mode, clock=lambda: self.now, wall=lambda: self.wall)
 
 
 def snapshot(name: str = "planner", *, as_of: float = 100.0, **changes: Any) -> Snapshot:

@@ -16,6 +16,7 @@ from supervisor.core.state import Phase
 from supervisor.publish.api import Api, Outcome
 from supervisor.publish.board import Board
 from supervisor.publish.server import HttpServer, bind_tcp, bind_unix
+from tests.fakes.brakes import Brakes, Remembered
 from tests.publish.believing import HUNG, Time, snapshot
 
 TOKEN = "s3cret-é"  # noqa: S105 - of nothing
@@ -31,14 +32,14 @@ WATCHED = (
 class Operator:
     """Writes down what is asked for, and says that it happened."""
 
-    asked: list[tuple[str, Verb, float]] = field(default_factory=list)
+    asked: list[tuple[str, Verb, float, bool]] = field(default_factory=list)
     reported: list[tuple[str, TrafficSeen]] = field(default_factory=list)
     remembered: list[dict[str, Any]] | None = field(default_factory=list)
     fault: Exception | None = None
 
-    async def operate(self, name: str, verb: Verb, wait_s: float) -> Outcome:
+    async def operate(self, name: str, verb: Verb, wait_s: float, drains: bool) -> Outcome:
         """Do as if it were done."""
-        self.asked.append((name, verb, wait_s))
+        self.asked.append((name, verb, wait_s, drains))
         if self.fault:
             raise self.fault
         return Outcome(outcome="done", message="ready, first token 0.04s, 1s ago")
@@ -80,6 +81,8 @@ async def serving(folder: Path, *, token: str) -> AsyncIterator[Served]:
         operate=operator.operate,
         report=operator.report,
         history=operator.history,
+        holds=Brakes(),
+        incidents=Remembered(),
         token=token,
         clocks=lambda: Clocks(now=time.now, wall=time.wall),
     )

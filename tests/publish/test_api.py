@@ -15,6 +15,7 @@ from supervisor.publish.api import Api
 from supervisor.publish.board import Board
 from supervisor.publish.file import LivenessFile
 from supervisor.publish.server import HttpServer, bind_tcp, bind_unix
+from tests.fakes.brakes import Brakes, Remembered
 from tests.publish.believing import NOON, VALID_FOR_S, snapshot
 from tests.publish.serving import BEARER, TOKEN, WATCHED, Operator, Served, error_of, serving
 
@@ -93,7 +94,15 @@ async def test_our_client_reads_it_and_extends_what_it_holds(tmp_path: Path, whe
     listener = bind_tcp("127.0.0.1", 0) if where == "tcp" else bind_unix(tmp_path / "s.sock")
     address = f"http://127.0.0.1:{listener.getsockname()[1]}" if where == "tcp" else f"unix://{tmp_path}/s.sock"
     operator = Operator()
-    api = Api(board, operate=operator.operate, report=operator.report, history=operator.history, token="")
+    api = Api(
+        board,
+        operate=operator.operate,
+        report=operator.report,
+        history=operator.history,
+        holds=Brakes(),
+        incidents=Remembered(),
+        token="",
+    )
     server = HttpServer(listener, api.app(trusted=False))
     running = asyncio.create_task(server.run())
 
@@ -166,7 +175,7 @@ async def test_the_status_is_the_boards(served: Served) -> None:
 async def test_whoever_can_open_the_socket_may_change_things(served: Served, verb: Verb) -> None:
     response = await served.unix.post(f"/v1/targets/planner/{verb}?wait_s=2.5")
 
-    assert served.operator.asked == [("planner", verb, 2.5)]
+    assert served.operator.asked == [("planner", verb, 2.5, True)]
     assert (response.status_code, response.json()) == (
         200,
         {
@@ -196,12 +205,28 @@ async def test_over_the_port_nobody_changes_anything_without_the_token(
     assert served.operator.asked == []
 
 
+@pytest.mark.parametrize(("drain", "drains"), [("?drain=0", False), ("?drain=1", True), ("", True)])
+async def test_whoever_is_being_served_may_finish_unless_somebody_is_in_a_hurry(
+    served: Served, drain: str, drains: bool
+) -> None:
+    await served.unix.post(f"/v1/targets/planner/restart{drain}")
+
+    assert served.operator.asked == [("planner", Verb.RESTART, 60.0, drains)]
+
+
+async def test_what_is_neither_yes_nor_no_is_refused(served: Served) -> None:
+    response = await served.unix.post("/v1/targets/planner/restart?drain=maybe")
+
+    assert error_of(response) == (400, "BadRequest")
+    assert served.operator.asked == []
+
+
 @pytest.mark.parametrize("authorization", [BEARER, BEARER.replace(b"Bearer", b"bearer")])
 async def test_over_the_port_the_token_opens(served: Served, authorization: bytes) -> None:
     response = await served.tcp.post("/v1/targets/planner/stop", headers={b"Authorization": authorization})
 
     assert response.status_code == 200
-    assert served.operator.asked == [("planner", Verb.STOP, 60.0)]
+    assert served.operator.asked == [("planner", Verb.STOP, 60.0, True)]
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer x", "Bearer None"])

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from supervisor.core.cause import Cause, Diagnosis
 from supervisor.core.liveness import Snapshot, Word
 from supervisor.core.observations import EngineSeen, Life
+from supervisor.core.restraint import Curb, Restraint
 from supervisor.core.state import Phase
 from supervisor.publish.board import Board
 from tests.publish.believing import HUNG, VALID_FOR_S, Time, snapshot
@@ -248,6 +250,27 @@ def test_pid_and_uptime_are_told_of_what_runs(engine: EngineSeen | None, expecte
     assert {key: target[key] for key in expected} == expected
 
 
+def test_what_holds_us_back_and_the_trouble_it_is_in_are_told() -> None:
+    held = Restraint(curb=Curb.HELD, message="held by the operator: new driver", until=160.0)
+    lost = Diagnosis(cause=Cause.GPU_LOST, says="no GPU for it", cure="reboot the host", helps_restart=False)
+    troubled = replace(snapshot(phase=Phase.FAILED, diagnosis=lost), restraint=held, incident="20261123-115900-planner")
+
+    (told,) = Time().board(troubled).status()["targets"]
+
+    assert (told["cause"], told["incident"]) == ("GPU lost", "20261123-115900-planner")
+    assert told["held"] == {
+        "by": "Held",
+        "message": "held by the operator: new driver",
+        "until": "2026-11-23T12:01:00.000Z",
+    }
+
+
+def test_the_mode_is_told_to_routers_and_people() -> None:
+    board = Time().board(snapshot(), mode="observe")
+
+    assert (document(board)["mode"], board.status()["mode"]) == ("observe", "observe")
+
+
 def test_the_status_is_what_the_command_line_was_promised() -> None:
     board = Time().board(snapshot(engine=RUNNING, restarts=(1.0, 2.0)), snapshot("router", kind="router", models=()))
     board.problems |= {"liveness file": "full", "docker": "engine unreachable"}
@@ -278,6 +301,9 @@ def test_the_status_is_what_the_command_line_was_promised() -> None:
         "since": "2026-11-23T11:59:58.000Z",
         "instance": "4f1e@12",
         "restarts": 2,
+        "cause": None,
+        "incident": None,
+        "held": None,
     }
     assert router["kind"] == "router"
 

@@ -141,3 +141,118 @@ def test_several_contradictions_are_several_lines(file: Path) -> None:
     lines = complaint(file, text).splitlines()
 
     assert [line.partition(" = ")[0] for line in lines] == ["http.host", "policy.hung_after_s", "backends.code.command"]
+
+
+STAND_IN = """
+[[backends]]
+name = "general-cpu"
+url = "http://127.0.0.1:8191"
+stands_in_for = "general"
+"""
+
+
+def test_a_stand_in_has_the_aliases_of_the_one_it_stands_in_for(file: Path) -> None:
+    file.write_text(BACKEND + STAND_IN)
+
+    settings = load(file)
+
+    assert [settings.models_of(each) for each in settings.targets] == [("general",), ("general",)]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        pytest.param(
+            BACKEND + STAND_IN.replace('"general"', '"code"'),
+            'backends.general-cpu.stands_in_for = "code": must name a backend that stands in for nobody itself; there'
+            " are: general",
+            id="for-nobody-there-is",
+        ),
+        pytest.param(
+            BACKEND + STAND_IN.replace('"general"', '"general-cpu"'),
+            'backends.general-cpu.stands_in_for = "general-cpu": must name a backend that stands in for nobody itself;'
+            " there are: general",
+            id="for-itself",
+        ),
+        pytest.param(
+            BACKEND + STAND_IN + 'engine = "none"\n',
+            'backends.general-cpu.stands_in_for = "general": is for targets that we may start; give it an engine',
+            id="without-an-engine",
+        ),
+    ],
+)
+def test_a_stand_in_needs_somebody_to_stand_in_for_and_somebody_to_start_it(file: Path, text: str, line: str) -> None:
+    assert complaint(file, text) == line
+
+
+WINDOW = """
+[[maintenance]]
+begins = "02:00"
+ends = "04:30"
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        pytest.param(
+            WINDOW.replace("04:30", "02:00"),
+            'maintenance[1 of 1].ends = "02:00:00": is when it begins too; a window that never closes is a hold'
+            " (benchai-supervisorctl hold)",
+            id="that-never-closes",
+        ),
+        pytest.param(
+            WINDOW + 'targets = ["genral"]\n',
+            'maintenance[1 of 1].targets[0] = "genral": is no target; there are general',
+            id="for-nobody",
+        ),
+        pytest.param(
+            WINDOW.replace('ends = "04:30"', ""),
+            'maintenance[1 of 1].ends = (missing): every window needs it; write e.g. ends = "04:30"',
+            id="without-an-end",
+        ),
+        pytest.param(
+            WINDOW.replace("02:00", "2 am"),
+            'maintenance[1 of 1].begins = "2 am": must be a time of day: "02:30"',
+            id="in-words",
+        ),
+        pytest.param(
+            WINDOW + 'days = ["someday"]\n',
+            'maintenance[1 of 1].days[0] = "someday": must be one of'
+            " 'mon', 'tue', 'wed', 'thu', 'fri', 'sat' or 'sun'",
+            id="on-no-day",
+        ),
+    ],
+)
+def test_a_maintenance_window_makes_sense(file: Path, text: str, line: str) -> None:
+    assert complaint(file, text + BACKEND) == line
+
+
+ALONE = "gpu_exclusive = true\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        pytest.param(
+            ALONE,
+            "backends.general.gpu_exclusive = true: is only for members of a group; name those who share its GPU,"
+            ' e.g. gpu_group = "gpu0"',
+            id="of-no-group",
+        ),
+        pytest.param(
+            f'{ALONE}gpu_group = "gpu0"\nengine = "none"\n',
+            "backends.general.gpu_exclusive = true: is for targets that we may stop; give it an engine",
+            id="only-watched",
+        ),
+        pytest.param(
+            'gpu_exclusive = "maybe"\n',
+            'backends.general.gpu_exclusive = "maybe": must be true or false',
+            id="in-words",
+        ),
+    ],
+)
+def test_whoever_must_be_alone_on_a_gpu_is_told_of_with_its_group_and_can_be_stopped(
+    file: Path, text: str, line: str
+) -> None:
+    assert complaint(file, BACKEND + text) == line

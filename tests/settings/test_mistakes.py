@@ -137,9 +137,7 @@ def test_a_good_url_is_taken(file: Path, url: str) -> None:
     assert load(file).backends[0].url == url
 
 
-@pytest.mark.parametrize(
-    ("key", "example"), [("url", '"http://127.0.0.1:8091"'), ("name", '"general"'), ("models", '["general"]')]
-)
+@pytest.mark.parametrize(("key", "example"), [("url", '"http://127.0.0.1:8091"'), ("name", '"general"')])
 def test_a_missing_key_is_told_with_an_example(file: Path, key: str, example: str) -> None:
     where = "backends[1 of 1]" if key == "name" else "backends.general"
 
@@ -171,7 +169,14 @@ def test_nobody_is_called_what_the_command_line_calls_everybody(file: Path) -> N
             "backends = {…}: must be a list: [[backends]] in two brackets for each of them"
             " (in the environment: JSON, and whole)",
         ),
-        (BACKEND.replace('["general"]', "[]"), "backends.general.models = []: must not be empty"),
+        (
+            BACKEND.replace('["general"]', "[]"),
+            'backends.general.models = []: is empty; write e.g. models = ["general"]',
+        ),
+        (
+            re.sub(r"^models = .*$", "", BACKEND, flags=re.MULTILINE),
+            'backends.general.models = [] (default): is empty; write e.g. models = ["general"]',
+        ),
         (BACKEND.replace('["general"]', "['']"), 'backends.general.models[0] = "": must not be empty'),
         (
             BACKEND.replace('["general"]', '"general"'),

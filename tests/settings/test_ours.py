@@ -9,22 +9,26 @@ import pytest
 from pydantic import BaseModel
 
 from supervisor.core.policy import Policy
+from supervisor.core.restraint import DAYS
 from supervisor.settings import (
     BackendSettings,
     DaemonSettings,
     DockerSettings,
     HttpSettings,
+    MaintenanceSettings,
     PolicySettings,
     ProcessSettings,
+    RecoverySettings,
 )
 from supervisor.settings_file import load
-from tests.settings.texts import OURS
+from tests.settings.texts import BACKEND, OURS, SECOND
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "daemon": DaemonSettings,
     "http": HttpSettings,
     "docker": DockerSettings,
     "process": ProcessSettings,
+    "recovery": RecoverySettings,
     "policy": PolicySettings,
 }
 COMMENTED = re.compile(r"^# ([a-z_]+ = .*)$", re.MULTILINE)
@@ -90,7 +94,18 @@ def test_the_backends_keys_work_together_once_the_engine_is_chosen(file: Path) -
     first = re.sub(r"^container = .*$", "", first, flags=re.MULTILINE)
     first = re.sub(r'^engine = "docker"', 'engine = "process"', first, flags=re.MULTILINE)
 
-    file.write_text(f"[[backends]]\n{first}")
+    file.write_text(f"[[backends]]\n{first}{SECOND}")
     settings = load(file)
 
     assert settings.policy_of(settings.backends[0]) == Policy(startup_limit_s=600.0)
+
+
+def test_the_example_of_a_maintenance_window_has_every_key_and_may_be_used(file: Path) -> None:
+    example = re.search(r"^# \[\[maintenance\]\].*\n(?:#   .*\n)+", OURS.read_text(), re.MULTILINE)
+    assert example is not None
+
+    file.write_text(re.sub(r"^# *", "", example[0], flags=re.MULTILINE) + BACKEND)
+    (window,) = load(file).maintenance
+
+    assert window.model_fields_set == set(MaintenanceSettings.model_fields)
+    assert (window.days, window.targets) == (DAYS, ("general",))

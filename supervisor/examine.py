@@ -1,0 +1,140 @@
+"""Look into a target before something is done to it: keep the evidence, which dies with it, and name the cause.
+
+Joins what engine, host and history offer. Nothing here may hold an act up for long, and nothing that fails here keeps
+it from being done.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypeVar
+
+from loguru import logger
+
+from supervisor.core.cause import Diagnosis
+from supervisor.core.diagnose import diagnose
+from supervisor.core.liveness import iso
+from supervisor.core.observations import EngineSeen
+from supervisor.core.statements import Statement
+from supervisor.engines.base import Description, Engine
+from supervisor.errors import SupervisorError
+from supervisor.history import UNUSABLE
+from supervisor.messages import Case
+from supervisor.probes.base import GpuMemory
+from supervisor.redact import redacted
+
+WITHIN_S = 2.0  # for all that is asked, at the same time
+LOG_BYTES = 16_384
+T = TypeVar("T")
+
+
+class Memories(Protocol):
+    """Tells of the memory of this host's GPUs."""
+
+    async def memory(self) -> tuple[GpuMemory, ...] | None:
+        """Return what each GPU holds; None where nobody can be asked."""
+        ...
+
+
+class Evidence(Protocol):
+    """Keeps evidence where it survives us."""
+
+    async def keep_evidence(self, incident: str, target: str, bundle: Mapping[str, Any], /) -> None:
+        """Keep one bundle."""
+        ...
+
+
+class Examiner:
+    """Looks into one target."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        engine_name: str,
+        engine: Engine,
+        host: Memories,
+        store: Evidence,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name = name
+        self._engine_name = engine_name
+        self._engine = engine
+        self._host = host
+        self._store = store
+        self._clock = clock
+
+    async def examine(self, case: Case, seen: EngineSeen | None) -> Diagnosis:
+        """Keep what can be seen of it now, and return what is the matter with it; `seen` is the engine's last word."""
+        errors: list[str] = []
+        description, log, gpus = await asyncio.gather(
+            self._asked(self._engine.describe(self._engine_name), Description(), errors),
+            self._asked(self._engine.log_tail(self._engine_name, max_bytes=LOG_BYTES), "", errors),
+            self._asked(self._host.memory(), None, errors),
+        )
+        uses_gpu = seen is not None and seen.uses_gpu and bool(gpus)
+        fullest = max(gpus, key=lambda gpu: gpu.used_bytes / max(1, gpu.total_bytes)) if uses_gpu and gpus else None
+        diagnosis = diagnose(
+            judgement=case.judgement,
+            engine=seen,
+            engine_error="",
+            log_tail=log,
+            gpu_used_bytes=None if fullest is None else fullest.used_bytes,
+            gpu_total_bytes=None if fullest is None else fullest.total_bytes,
+            is_detached=description.is_detached,
+        )
+        if case.incident:
+            bundle = self._bundle(case, seen, description, log, gpus, diagnosis, errors)
+            await self._keep(case.incident, bundle)
+        return diagnosis
+
+    async def _asked(self, question: Coroutine[Any, Any, T], or_else: T, errors: list[str]) -> T:
+        try:
+            async with asyncio.timeout(WITHIN_S):
+                return await question
+        except SupervisorError as error:
+            errors.append(str(error))
+        except TimeoutError:
+            errors.append(f"no answer within {WITHIN_S:g}s")
+        return or_else
+
+    def _bundle(
+        self,
+        case: Case,
+        seen: EngineSeen | None,
+        description: Description,
+        log: str,
+        gpus: tuple[GpuMemory, ...] | None,
+        diagnosis: Diagnosis,
+        errors: list[str],
+    ) -> dict[str, Any]:
+        judgement = case.judgement
+        return {
+            "taken_at": iso(datetime.now(UTC)),
+            "target": self._name,
+            "instance": case.instance,
+            "verdict": str(judgement.verdict),
+            "reason": judgement.reason,
+            "message": judgement.message,
+            "diagnosis": {**asdict(diagnosis), "cause": str(diagnosis.cause)},
+            "statements": [_statement(each, now=case.as_of) for each in judgement.statements],
+            "seen": None if seen is None else {**asdict(seen), "life": str(seen.life)},
+            "engine": dict(description.facts),
+            "processes": [dict(each) for each in description.processes],
+            "gpu": [asdict(gpu) for gpu in gpus or ()],
+            "log": redacted(log),
+            "errors": errors,
+        }
+
+    async def _keep(self, incident: str, bundle: Mapping[str, Any]) -> None:
+        try:
+            await self._store.keep_evidence(incident, self._name, bundle)
+        except (*UNUSABLE, ValueError) as error:
+            logger.error("{}: the evidence could not be kept: {}", self._name, error)
+
+
+def _statement(said: Statement, *, now: float) -> dict[str, Any]:
+    age_s = None if said.since is None else round(max(0.0, now - said.since), 1)
+    return {"witness": str(said.witness), "says": said.says, "age_s": age_s}

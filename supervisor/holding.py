@@ -1,0 +1,104 @@
+"""What people say about holding us back, and what they ask about troubles: kept first, then obeyed.
+
+Joins the guard, the history and the keepers for the HTTP face; it decides nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from loguru import logger
+
+from supervisor.core.restraint import EVERY, Hold
+from supervisor.guard import Guard
+from supervisor.history import UNUSABLE
+from supervisor.history.store import Store
+from supervisor.messages import Due
+from supervisor.turn import Keeper
+
+
+def _wall() -> datetime:
+    return datetime.now(UTC)
+
+
+class Holding:
+    """Takes down holds, and lifts them."""
+
+    def __init__(
+        self, guard: Guard, store: Store, keepers: Mapping[str, Keeper], *, wall: Callable[[], datetime] = _wall
+    ) -> None:
+        self._guard = guard
+        self._store = store
+        self._keepers = keepers
+        self._wall = wall
+
+    async def hold(self, target: str, *, for_s: float | None, why: str) -> Hold:
+        """Hold `target`, or `EVERY` target, for so many seconds or until it is released."""
+        since = self._wall()
+        hold = Hold(target=target, since=since, until=since + timedelta(seconds=for_s) if for_s else None, why=why)
+        self._guard.hold(hold)  # first, so that nothing is done while a slow disk takes it down
+        try:
+            await self._store.keep_hold(hold)
+        except UNUSABLE as error:
+            logger.error("history: the hold on {} would not outlive us: {}", target, error)
+        logger.info(
+            "{} is held{}: {}", _named(target), f" until {hold.until}" if hold.until else "", why or "no reason"
+        )
+        self._tell(target)
+        return hold
+
+    async def release(self, target: str) -> bool:
+        """End a hold; False where there is none."""
+        was_held = self._guard.release(target)
+        try:
+            await self._store.drop_hold(target)
+        except UNUSABLE as error:
+            logger.error("history: the hold on {} may come back when we are started anew: {}", target, error)
+        if was_held:
+            logger.info("{} is released", _named(target))
+        self._tell(target)
+        return was_held
+
+    def all(self) -> tuple[Hold, ...]:
+        """Return every hold that is not over."""
+        return self._guard.holds
+
+    def under_way(self) -> tuple[str, ...]:
+        """Return the targets to which something of ours is being done at this moment."""
+        return tuple(name for name, keeper in self._keepers.items() if keeper.state.phase.is_ours)
+
+    def _tell(self, target: str) -> None:
+        for name, keeper in self._keepers.items():
+            if target in (name, EVERY):
+                keeper.post(Due())
+
+
+class Troubles:
+    """Answers questions about troubles from the history."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def several(self, *, target: str | None, limit: int) -> list[dict[str, Any]] | None:
+        """Return the newest, None where the history cannot be read."""
+        try:
+            return await self._store.incidents(target=target, limit=limit)
+        except UNUSABLE as error:
+            logger.error("history: cannot be read: {}", error)
+            return None
+
+    async def one(self, id: str) -> dict[str, Any] | None:  # noqa: A002 - it is called so everywhere
+        """Return one with its evidence, None where there is none of that name.
+
+        Raises:
+            LookupError: the history cannot be read.
+        """
+        try:
+            return await self._store.incident(id)
+        except UNUSABLE as error:
+            logger.error("history: cannot be read: {}", error)
+            raise LookupError(str(error)) from error
+
+
+def _named(target: str) -> str:
+    return "every target" if target == EVERY else target

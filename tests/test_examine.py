@@ -1,0 +1,141 @@
+"""What is kept of a target before something is done to it, and what is made of it; nothing here holds an act up."""
+
+import asyncio
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from supervisor import examine
+from supervisor.core.cause import GIB, Cause
+from supervisor.core.observations import EngineSeen, Life
+from supervisor.core.statements import Statement, Witness
+from supervisor.core.verdict import Judgement, Verdict
+from supervisor.engines.base import Description
+from supervisor.errors import EngineUnreachable
+from supervisor.examine import Examiner
+from supervisor.messages import Case
+from supervisor.probes.base import GpuMemory
+from tests.fakes.engine import ScriptedEngine, ScriptedHost
+
+LOGS = Path(__file__).parent / "fixtures" / "logs"
+SAID = Statement(witness=Witness.CPU, says="idle", since=990.0)
+HUNG = Judgement(verdict=Verdict.HUNG, reason="CountersStanding", message="no progress, cpu idle", statements=(SAID,))
+CASE = Case(instance="one", incident="20261124-general", judgement=HUNG, as_of=1000.0)
+RUNNING = EngineSeen(life=Life.RUNNING, instance="one", pid=42)
+
+
+class Shelf:
+    """Keeps bundles, or cannot."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[str, str, Mapping[str, Any]]] = []
+        self.problem: Exception | None = None
+
+    async def keep_evidence(self, incident: str, target: str, bundle: Mapping[str, Any], /) -> None:
+        if self.problem is not None:
+            raise self.problem
+        self.kept.append((incident, target, bundle))
+
+
+class Surgery:
+    """An examiner, and all that it asks."""
+
+    def __init__(self) -> None:
+        self.engine, self.host, self.shelf = ScriptedEngine(), ScriptedHost(), Shelf()
+        self.examiner = Examiner(
+            "general", engine_name="benchai-general", engine=self.engine, host=self.host, store=self.shelf
+        )
+
+    @property
+    def bundle(self) -> Mapping[str, Any]:
+        ((_, _, bundle),) = self.shelf.kept
+        return bundle
+
+
+@pytest.fixture
+def surgery() -> Surgery:
+    return Surgery()
+
+
+async def test_everything_that_dies_with_it_is_kept(surgery: Surgery) -> None:
+    surgery.engine.log = "srv  update_slots: all slots are idle"
+    surgery.engine.description = Description(
+        facts={"image": "llama.cpp"}, processes=({"pid": 42, "waits_in": "futex"},)
+    )
+    surgery.host.gpus = (GpuMemory(index=0, used_bytes=GIB, total_bytes=12 * GIB),)
+
+    await surgery.examiner.examine(CASE, RUNNING)
+
+    assert surgery.shelf.kept[0][:2] == (CASE.incident, "general")
+    assert surgery.bundle["verdict"] == "hung"
+    assert surgery.bundle["statements"] == [{"witness": "cpu", "says": "idle", "age_s": 10.0}]
+    assert surgery.bundle["engine"] == {"image": "llama.cpp"}
+    assert surgery.bundle["processes"] == [{"pid": 42, "waits_in": "futex"}]
+    assert surgery.bundle["gpu"][0]["used_bytes"] == GIB
+    assert surgery.bundle["log"] == "srv  update_slots: all slots are idle"
+    assert surgery.bundle["seen"]["life"] == "running"
+    assert surgery.bundle["diagnosis"]["cause"] == "hung"
+    assert surgery.bundle["errors"] == []
+
+
+async def test_what_users_wrote_is_not_kept(surgery: Surgery) -> None:
+    surgery.engine.log = 'srv  log_server_r: request: {"messages":[{"role":"user","content":"my secret"}]}'
+
+    await surgery.examiner.examine(CASE, RUNNING)
+
+    assert "my secret" not in str(surgery.bundle)
+
+
+async def test_an_engine_that_tells_nothing_keeps_nobody_from_a_diagnosis(surgery: Surgery) -> None:
+    surgery.engine.log = surgery.engine.description = EngineUnreachable("Docker did not answer")
+
+    diagnosis = await surgery.examiner.examine(CASE, RUNNING)
+
+    assert (diagnosis.cause, diagnosis.helps_restart) == (Cause.HUNG, True)
+    assert surgery.bundle["errors"] == ["Docker did not answer", "Docker did not answer"]
+
+
+async def test_whoever_does_not_answer_is_not_waited_for(surgery: Surgery, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never() -> tuple[GpuMemory, ...] | None:
+        await asyncio.Event().wait()
+        return None
+
+    monkeypatch.setattr(examine, "WITHIN_S", 0.05)
+    monkeypatch.setattr(surgery.host, "memory", never)
+
+    diagnosis = await surgery.examiner.examine(CASE, RUNNING)
+
+    assert diagnosis.cause is Cause.HUNG
+    assert surgery.bundle["errors"] == ["no answer within 0.05s"]
+
+
+@pytest.mark.parametrize("problem", [sqlite3.OperationalError("disk full"), OSError(28, "disk full"), TimeoutError()])
+async def test_evidence_that_cannot_be_kept_holds_nothing_up(surgery: Surgery, problem: Exception) -> None:
+    surgery.shelf.problem = problem
+
+    diagnosis = await surgery.examiner.examine(CASE, RUNNING)
+
+    assert diagnosis.helps_restart
+
+
+async def test_without_a_trouble_there_is_nothing_to_keep(surgery: Surgery) -> None:
+    await surgery.examiner.examine(Case(instance="one", incident="", judgement=HUNG, as_of=0.0), RUNNING)
+
+    assert surgery.shelf.kept == []
+
+
+async def test_a_full_gpu_is_told_where_the_target_was_given_one(surgery: Surgery) -> None:
+    surgery.host.gpus = (GpuMemory(index=0, used_bytes=12 * GIB, total_bytes=12 * GIB),)
+    never_ready = Judgement(verdict=Verdict.DOWN, reason="Exited", message="exited with code 1")
+    exited = EngineSeen(life=Life.EXITED, instance="one", exit_code=1, uses_gpu=True)
+    surgery.engine.log = (LOGS / "llama_cpp_no_vram.txt").read_text()
+
+    diagnosis = await surgery.examiner.examine(
+        Case(instance="one", incident="", judgement=never_ready, as_of=0.0), exited
+    )
+
+    assert diagnosis.cause is Cause.OUT_OF_VRAM
+    assert "0 MiB of 12.0 GiB are free" in diagnosis.says

@@ -1,0 +1,165 @@
+"""What holds us back: people, the mode, one restart at a time, a trouble of many."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from supervisor.core.restraint import EVERY, Curb, Hold
+from supervisor.core.state import Phase, State
+from supervisor.core.verdict import Verdict
+from supervisor.guard import PROOF_S, Guard, Rules
+
+NAMES = ("general", "planner", "code", "vision")
+NOW = 1000.0
+WALL = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
+
+
+class Watched:
+    """A guard, and the phases of the targets that it is told of."""
+
+    def __init__(self, *, observes: bool = False, at_once: int = 1, groups: Mapping[str, str] | None = None) -> None:
+        self.wall = WALL
+        rules = Rules(observes=observes, restarts_at_once=at_once, groups=groups or {})
+        self.guard = Guard(NAMES, rules=rules, wall=lambda: self.wall)
+        self.states = {name: State(phase=Phase.UP, since=NOW) for name in NAMES}
+        for name in NAMES:
+            self.guard.saw(name, self.states[name])
+
+    def falls(self, name: str, *, at: float = NOW) -> None:
+        self.guard.hears(name, self.states[name], Verdict.HUNG, now=at)
+
+    def becomes(self, name: str, phase: Phase, *, at: float = NOW) -> None:
+        after = State(phase=phase, since=at)
+        self.guard.saw(name, after)
+        self.states[name] = after
+
+    def curb(self, name: str, *, at: float = NOW) -> Curb | None:
+        restraint = self.guard.restraint(name, now=at)
+        return restraint.curb if restraint else None
+
+
+def hold(target: str, *, for_s: float | None = None) -> Hold:
+    return Hold(target=target, since=WALL, until=WALL + timedelta(seconds=for_s) if for_s else None)
+
+
+def test_nothing_holds_us_back_at_first() -> None:
+    assert [Watched().curb(name) for name in NAMES] == [None] * 4
+
+
+def test_a_hold_holds_until_it_is_released() -> None:
+    watched = Watched()
+    watched.guard.hold(hold("code"))
+
+    assert (watched.curb("code"), watched.curb("general")) == (Curb.HELD, None)
+    assert watched.guard.release("code")
+    assert watched.curb("code") is None
+    assert not watched.guard.release("code")
+
+
+def test_a_hold_ends_by_itself_when_it_said_so() -> None:
+    watched = Watched()
+    watched.guard.hold(hold("code", for_s=60.0))
+
+    watched.wall += timedelta(seconds=60)
+
+    assert watched.curb("code") is None
+    assert watched.guard.holds == ()
+    assert not watched.guard.release("code")
+
+
+def test_a_hold_on_one_target_outlives_the_end_of_a_pause() -> None:
+    watched = Watched()
+    watched.guard.hold(hold("code"))
+    watched.guard.hold(hold(EVERY))
+
+    watched.guard.release(EVERY)
+
+    assert (watched.curb("code"), watched.curb("general")) == (Curb.HELD, None)
+
+
+def test_what_people_said_is_told_before_anything_else() -> None:
+    watched = Watched(observes=True)
+    watched.guard.hold(hold("code"))
+
+    assert (watched.curb("code"), watched.curb("general")) == (Curb.HELD, Curb.OBSERVING)
+
+
+def test_one_is_restarted_at_a_time_and_the_next_as_soon_as_its_call_has_ended() -> None:
+    watched = Watched()
+    watched.becomes("general", Phase.RESTARTING)
+
+    assert watched.curb("code") is Curb.ONE_AT_A_TIME
+    assert watched.curb("general") is None
+    watched.becomes("general", Phase.STARTING)
+    assert watched.curb("code") is None
+
+
+def test_an_operators_stop_holds_no_restart_up() -> None:
+    watched = Watched()
+    watched.becomes("general", Phase.STOPPING)
+
+    assert watched.curb("code") is None
+
+
+def test_more_at_once_where_the_settings_say_so() -> None:
+    watched = Watched(at_once=2)
+    watched.becomes("general", Phase.RESTARTING)
+    first = watched.curb("code")
+    watched.becomes("planner", Phase.RESTARTING)
+
+    assert (first, watched.curb("code")) == (None, Curb.ONE_AT_A_TIME)
+
+
+def test_those_who_share_a_gpu_wait_until_the_first_has_shown_that_it_is_well() -> None:
+    watched = Watched(at_once=4, groups={"general": "gpu0", "code": "gpu0"})
+    watched.becomes("general", Phase.RESTARTING)
+    watched.becomes("general", Phase.STARTING, at=NOW + 1.0)
+
+    assert (watched.curb("code", at=NOW + 2.0), watched.curb("vision", at=NOW + 2.0)) == (Curb.ONE_AT_A_TIME, None)
+    assert watched.curb("code", at=NOW + 1.0 + PROOF_S) is None
+    watched.becomes("general", Phase.UP, at=NOW + 3.0)
+    assert watched.curb("code", at=NOW + 3.0) is None
+
+
+def test_half_of_them_falling_at_once_freezes_every_restart_and_thaws_by_itself() -> None:
+    watched = Watched()
+    watched.falls("general")
+    alone = watched.curb("general")
+    watched.falls("code", at=NOW + 5.0)
+
+    assert alone is None
+    assert [watched.curb(name, at=NOW + 34.9) for name in NAMES] == [Curb.SHARED_CAUSE] * 4
+    assert watched.curb("general", at=NOW + 35.0) is None
+
+
+def test_after_a_shared_trouble_each_proves_itself_before_the_next_ones_turn() -> None:
+    watched = Watched(at_once=4)
+    watched.falls("general")
+    watched.falls("code", at=NOW + 1.0)
+    watched.becomes("general", Phase.STARTING, at=NOW + 40.0)
+
+    assert watched.curb("code", at=NOW + 41.0) is Curb.ONE_AT_A_TIME
+    assert watched.curb("code", at=NOW + 40.0 + PROOF_S) is None
+
+
+def test_what_an_operator_stops_is_no_trouble() -> None:
+    watched = Watched()
+    watched.becomes("general", Phase.STOPPED)
+    watched.guard.hears("general", watched.states["general"], Verdict.DOWN, now=NOW)
+    watched.falls("code")
+
+    assert watched.curb("code") is None
+
+
+def test_a_shared_trouble_is_one_incident_named_after_the_first() -> None:
+    watched = Watched()
+    watched.falls("general")
+    first = watched.guard.shared_incident("general", "first")
+    watched.falls("code", at=NOW + 1.0)
+
+    assert first == "first"
+    assert watched.guard.shared_incident("code", "second") == "first"
+    assert watched.guard.shared_incident("vision", "third") == "third"
+
+
+def test_an_incident_is_named_after_its_time_and_its_target() -> None:
+    assert Watched().guard.name_incident("general") == "20261124-030000-general"
