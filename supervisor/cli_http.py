@@ -10,12 +10,13 @@ import time
 from contextlib import suppress
 from email.utils import mktime_tz, parsedate_tz
 from typing import Any, NamedTuple
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from supervisor.errors import SupervisorError
 
 ANSWER_S = 5.0  # the daemon answers from memory; longer means that it hangs
 MAX_ANSWER_BYTES = 4 << 20
+MAX_HISTORY_BYTES = 64 << 20  # evidence comes with it
 
 
 class DaemonUnreachable(SupervisorError):
@@ -50,29 +51,65 @@ class Daemon:
 
     def status(self) -> Answer:
         """Return what the daemon believes of its targets."""
-        answer = self._ask("GET", "/v1/status", self._answer_s)
-        if not {"targets", "expires_at", "daemon"} <= answer.content.keys():
-            raise self._stranger()
-        return answer
+        return self._expect(self._ask("GET", "/v1/status"), "targets", "expires_at", "daemon")
+
+    def named(self, names: list[str]) -> list[str]:
+        """Return the targets that are meant, each once; `all` stands for every one."""
+        if "all" in names:
+            names = [target["name"] for target in self.status().content["targets"]]
+        return list(dict.fromkeys(names))
 
     def why(self, name: str) -> dict[str, Any]:
         """Return the story of target `name`, and what it rests on."""
-        answer = self._ask("GET", f"/v1/targets/{quote(name, safe='')}/why", self._answer_s)
-        if not {"story", "statements"} <= answer.content.keys():
-            raise self._stranger()
-        return answer.content
+        return self._expect(self._ask("GET", f"/v1/targets/{_quoted(name)}/why"), "story", "statements").content
 
-    def act(self, verb: str, name: str, *, wait_s: float) -> dict[str, Any]:
+    def act(self, verb: str, name: str, *, wait_s: float, drains: bool = True) -> dict[str, Any]:
         """Have `verb` done to target `name`; return the outcome once it is known or `wait_s` is over."""
-        path = f"/v1/targets/{quote(name, safe='')}/{verb}?wait_s={wait_s:g}"
-        return self._ask("POST", path, wait_s + self._answer_s).content
+        path = f"/v1/targets/{_quoted(name)}/{verb}?wait_s={wait_s:g}{'' if drains else '&drain=0'}"
+        return self._ask("POST", path, more_s=wait_s).content
 
-    def _ask(self, method: str, path: str, timeout_s: float) -> Answer:
+    def hold(self, name: str, *, for_s: int | None, why: str) -> Answer:
+        """Have target `name` left alone for `for_s` seconds, or until it is released."""
+        return self._ask("POST", f"/v1/targets/{_quoted(name)}/hold{_query(for_s=for_s, why=why)}")
+
+    def release(self, name: str) -> bool:
+        """End the hold on target `name`; False where there was none."""
+        return self._ask("POST", f"/v1/targets/{_quoted(name)}/release").content.get("released") is True
+
+    def pause(self, *, for_s: int | None, why: str) -> Answer:
+        """Have every target left alone; `under_way` are those that something is being done to now."""
+        return self._ask("POST", f"/v1/pause{_query(for_s=for_s, why=why)}")
+
+    def resume(self) -> bool:
+        """End the pause; False where there was none."""
+        return self._ask("POST", "/v1/resume").content.get("resumed") is True
+
+    def holds(self) -> Answer:
+        """Return what is held, and what is under way."""
+        return self._expect(self._ask("GET", "/v1/holds"), "holds")
+
+    def incidents(self, *, target: str | None, limit: int) -> Answer:
+        """Return the newest incidents, newest first: of one target, or of all."""
+        path = f"/v1/incidents{_query(target=target, limit=limit)}"
+        return self._expect(self._ask("GET", path, most_bytes=MAX_HISTORY_BYTES), "incidents")
+
+    def incident(self, incident_id: str) -> Answer:
+        """Return one incident with its evidence."""
+        path = f"/v1/incidents/{_quoted(incident_id)}"
+        return self._expect(self._ask("GET", path, most_bytes=MAX_HISTORY_BYTES), "id", "members")
+
+    def _expect(self, answer: Answer, *keys: str) -> Answer:
+        if not answer.content.keys() >= set(keys):
+            raise self._stranger()
+        return answer
+
+    def _ask(self, method: str, path: str, *, more_s: float = 0.0, most_bytes: int = MAX_ANSWER_BYTES) -> Answer:
+        timeout_s = self._answer_s + more_s
         connection = _connection(self._address, timeout_s)
         try:
             connection.request(method, path, headers=self._headers)
             reply = connection.getresponse()
-            body = reply.read(MAX_ANSWER_BYTES)
+            body = reply.read(most_bytes)
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(error, timeout_s) from error
         finally:
@@ -135,6 +172,15 @@ def _split(server: str) -> SplitResult:
         if {"unix": parts.path, "http": parts.hostname and (parts.port or 80)}.get(parts.scheme):
             return parts
     raise ValueError(f"{server!r} is no address of a daemon: give unix:///path/of/a.sock or http://host:port")
+
+
+def _quoted(name: str) -> str:
+    return quote(name, safe="", errors="surrogateescape")  # a shell may hand in what is no text
+
+
+def _query(**given: str | int | None) -> str:
+    known = {key: value for key, value in given.items() if value not in (None, "")}
+    return f"?{urlencode(known, errors='surrogateescape')}" if known else ""
 
 
 def _connection(address: SplitResult, timeout_s: float) -> http.client.HTTPConnection:

@@ -19,9 +19,9 @@ def lines(answer: Answer, *, width: int) -> list[str]:
     """Return the lines to print, none wider than `width`."""
     width = min(max(width, NARROWEST), WIDEST)
     told = textwrap.wrap(clean(answer.get("story")), width, break_on_hyphens=False)
-    said = _statements(answer.get("statements"), width=width, indent="  ")
-    if said:
-        told += ["", "Evidence now, with its age:", *said]
+    evidence = statements(answer.get("statements"), width=width, indent="  ")
+    if evidence:
+        told += ["", "Evidence now, with its age:", *evidence]
     return [*told, "", *_history(answer, width=width)]
 
 
@@ -33,13 +33,14 @@ def nearest(name: str, known: list[str]) -> str:
     return f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(known) or 'none'}"
 
 
-def _statements(statements: Any, *, width: int, indent: str) -> list[str]:
+def statements(said: Any, *, width: int, indent: str) -> list[str]:
+    """Return what every witness says, with its age."""
     told = []
-    for each in statements if isinstance(statements, list) else []:
+    for each in said if isinstance(said, list) else []:
         age_s = each.get("age_s")
         age = "" if age_s is None else lasting(age_s)
         head = f"{indent}{clean(each.get('witness')):<{WITNESS_WIDTH}}{age:>{AGE_WIDTH}}  "
-        told += _hanging(head, clean(each.get("says")), width=width)
+        told += hanging(head, clean(each.get("says")), width=width)
     return told
 
 
@@ -54,13 +55,13 @@ def _history(answer: Answer, *, width: int) -> list[str]:
     for each in reversed(transitions):
         head = f"  {_local(each.get('at'))}  "
         step = f"{clean(each.get('before'))} -> {clean(each.get('after'))}: "
-        told += _hanging(head, f"{step}{clean(each.get('message'))} ({clean(each.get('reason'))})", width=width)
+        told += hanging(head, f"{step}{clean(each.get('message'))} ({clean(each.get('reason'))})", width=width)
         if each is last_trouble:
-            told += _statements(each.get("statements"), width=width, indent="      ")
+            told += statements(each.get("statements"), width=width, indent="      ")
     return told
 
 
-def _hanging(head: str, words: str, *, width: int) -> list[str]:
+def hanging(head: str, words: str, *, width: int) -> list[str]:
     """Return the words after the head, further lines below their beginning where there is room for that."""
     deep = len(head) if len(head) <= width // 2 else 4
     wrapped = textwrap.wrap(words, width, initial_indent=head, subsequent_indent=" " * deep, break_on_hyphens=False)
