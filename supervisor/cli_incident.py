@@ -32,7 +32,7 @@ def show(daemon: Daemon, word: str, *, width: int) -> int:
     """Print the story of an incident and a summary of its evidence."""
     from supervisor.cli_incident_story import lines
 
-    answer = _found(daemon, word)
+    answer = found(daemon, word)
     if answer is None:
         return FAILED
     for line in lines(answer.content, now_s=answer.now_s, width=width):
@@ -42,7 +42,7 @@ def show(daemon: Daemon, word: str, *, width: int) -> int:
 
 def export(daemon: Daemon, word: str, file: str) -> int:
     """Write all that is known of an incident as JSON, into a new file or to standard output."""
-    answer = _found(daemon, word)
+    answer = found(daemon, word)
     if answer is None:
         return FAILED
     # ASCII alone: a server's words in it can then do no harm to a terminal.
@@ -72,7 +72,7 @@ def _write_anew(path: Path, text: str) -> None:
             raise
 
 
-def _found(daemon: Daemon, word: str) -> Answer | None:
+def found(daemon: Daemon, word: str) -> Answer | None:
     """Return the incident of that id, or the newest of the target of that name; say so where there is neither."""
     try:
         return daemon.incident(word)

@@ -17,6 +17,7 @@ from supervisor.core.cause import Diagnosis
 from supervisor.core.diagnose import diagnose
 from supervisor.core.liveness import iso
 from supervisor.core.observations import EngineSeen
+from supervisor.core.recording import to_json
 from supervisor.core.statements import Statement
 from supervisor.engines.base import Description, Engine
 from supervisor.errors import SupervisorError
@@ -126,6 +127,8 @@ class Examiner:
             "gpu": [asdict(gpu) for gpu in gpus or ()],
             "log": redacted(log),
             "errors": errors,
+            "observations": to_json(case.recording, now=case.as_of),
+            "policy": asdict(case.policy),
         }
 
     async def _keep(self, incident: str, bundle: Mapping[str, Any]) -> None:

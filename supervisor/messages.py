@@ -10,6 +10,8 @@ from supervisor.core.cause import Cause
 from supervisor.core.events import Cleared, Ended, Failed, Verb
 from supervisor.core.incident import Incident
 from supervisor.core.observations import EngineSeen, Observation
+from supervisor.core.policy import Policy
+from supervisor.core.recording import Recording
 from supervisor.core.state import Transition
 from supervisor.core.verdict import Judgement
 
@@ -61,6 +63,8 @@ class Case:
     incident: str  # the trouble it is in; empty: none, an operator asked
     judgement: Judgement
     as_of: float  # monotonic seconds; the judgement's times are measured from here
+    recording: Recording = Recording()  # noqa: RUF009 - frozen; what was seen lately, to be judged again by other thresholds
+    policy: Policy = Policy()  # noqa: RUF009 - frozen; as it was set, without what was learned
 
 
 class Errands(Protocol):

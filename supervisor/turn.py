@@ -44,6 +44,7 @@ from supervisor.core.observations import (
     TrafficSeen,
 )
 from supervisor.core.policy import Policy
+from supervisor.core.recording import Belief, Recording, noted
 from supervisor.core.standby import Need, standing_by, wants_start, wants_stop
 from supervisor.core.state import WELL, Phase, State, Transition, step
 from supervisor.core.verdict import NOTHING_LEARNED, judge
@@ -86,6 +87,7 @@ class Keeper:
         self.inbox: asyncio.Queue[Message] = asyncio.Queue()
         self.state = state
         self.evidence = Evidence(seen_at=clock(), started_at=clock(), relays=identity.kind == "router")
+        self._recording = Recording()
         self._left: Evidence | None = None  # what was known of the life that we have ended last
         self._as_set = policy
         self._policy = fit(policy, baseline)
@@ -122,6 +124,7 @@ class Keeper:
             except Exception as error:  # noqa: BLE001 - the one place: a fault of ours must cost no target its owner
                 logger.opt(exception=error).error("{}: our own turn failed; nothing is held against it", self.name)
                 self.evidence = replace(self.evidence, blind_detail=f"our own turn failed: {error}")
+                self._recording = Recording()
                 self._leave_no_act_behind()
 
     @property
@@ -193,11 +196,14 @@ class Keeper:
             self.evidence = take(self.evidence, lost, policy=self._policy, now=now)
         # Without counters only the next canary could tell that we see again, and one may be out for long.
         self.evidence = forgive(self.evidence, now=now, detail=why if self.identity.has_counters else "")
+        self._recording = Recording()  # what went before explains nothing that comes
 
     def _see(self, seen: Observation, *, now: float) -> None:
         if isinstance(seen, EngineSeen) and self.identity.sleeps_after_s is not None:
             seen = replace(seen, sleep_idle_s=self.identity.sleeps_after_s)
         before = self.evidence
+        belief = Belief(evidence=before, state=self.state, baseline=self.baseline)
+        self._recording = noted(self._recording, seen, now=now, before=belief)
         self.evidence = take(before, seen, policy=self._policy, now=now)
         if isinstance(seen, EngineSeen) and self.evidence.instance != before.instance:
             self._errands.forget()
@@ -284,6 +290,8 @@ class Keeper:
             self._errands.forget()
         for action in decide(before, self.state, policy=self._policy):
             self._do(action, now=now)
+        if not isinstance(event, Judged):
+            self._recording = Recording()
         self._set_pace()
 
     def _do(self, action: Action, *, now: float) -> None:
@@ -298,10 +306,17 @@ class Keeper:
                 self._errands.act(action, self._case(instance, now=now))
             case Note():
                 self._errands.note(action.act, self._case(self.evidence.instance, now=now))
+                self._recording = Recording()
 
     def _case(self, instance: str | None, *, now: float) -> Case:
-        incident = self._casebook.present or ""
-        return Case(instance=instance, incident=incident, judgement=self.state.judgement, as_of=now)
+        return Case(
+            instance=instance,
+            incident=self._casebook.present or "",
+            judgement=self.state.judgement,
+            as_of=now,
+            recording=self._recording,
+            policy=self._as_set,
+        )
 
     def _set_pace(self) -> None:
         pace_s = look_every_s(self.state.phase, policy=self._policy)

@@ -18,9 +18,8 @@ from supervisor.errors import EngineRefused, EngineUnreachable
 from supervisor.examine import Examiner
 from supervisor.history.store import Store
 from supervisor.messages import Case
-from supervisor.probes.base import Eased
 from supervisor.on_gpu import OnGpu
-from supervisor.probes.base import GpuMemory, Holder
+from supervisor.probes.base import Eased, GpuMemory, Holder
 from tests.fakes.engine import ScriptedEngine, ScriptedHost
 
 RESTART = Act(verb=Verb.RESTART, grace_s=2.0, by_operator=False)

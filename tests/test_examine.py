@@ -1,8 +1,10 @@
 """What is kept of a target before something is done to it, and what is made of it; nothing here holds an act up."""
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,13 @@ import pytest
 
 from supervisor import examine
 from supervisor.core.cause import GIB, Cause
-from supervisor.core.observations import EngineSeen, Life
+from supervisor.core.evidence import Evidence
+from supervisor.core.observations import EngineSeen, EngineSilent, Life
+from supervisor.core.policy import Policy
+from supervisor.core.recording import Belief, Recording, from_json, noted
+from supervisor.core.state import State
 from supervisor.core.statements import Statement, Witness
-from supervisor.core.verdict import Judgement, Verdict
+from supervisor.core.verdict import NOTHING_LEARNED, Judgement, Verdict
 from supervisor.engines.base import Description
 from supervisor.errors import EngineUnreachable
 from supervisor.examine import Examiner
@@ -79,6 +85,17 @@ async def test_everything_that_dies_with_it_is_kept(surgery: Surgery) -> None:
     assert surgery.bundle["seen"]["life"] == "running"
     assert surgery.bundle["diagnosis"]["cause"] == "hung"
     assert surgery.bundle["errors"] == []
+    assert surgery.bundle["policy"]["hung_after_s"] == Policy().hung_after_s
+    json.dumps(surgery.bundle)  # it can be written down as it is
+
+
+async def test_what_was_seen_lately_is_kept_to_be_judged_again(surgery: Surgery) -> None:
+    before = Belief(evidence=Evidence(seen_at=0.0), state=State(since=0.0), baseline=NOTHING_LEARNED)
+    recording = noted(Recording(), EngineSilent(detail="no answer"), now=999.0, before=before)
+
+    await surgery.examiner.examine(replace(CASE, recording=recording), RUNNING)
+
+    assert from_json(surgery.bundle["observations"], now=1000.0).entries
 
 
 async def test_what_users_wrote_is_not_kept(surgery: Surgery) -> None:

@@ -112,6 +112,7 @@ def test_before_a_hung_server_is_killed_its_evidence_is_kept(ward: Ward) -> None
 
     incident = ward.incident("general")
     shown = ward.daemon.ctl("incident", "show", "general").stdout
+    simulated = ward.daemon.ctl("simulate", "general", "--set", "hung_after_s=20", "-f", "json")
     (evidence,) = incident["evidence"]
     (member,) = incident["members"]
 
@@ -120,6 +121,8 @@ def test_before_a_hung_server_is_killed_its_evidence_is_kept(ward: Ward) -> None
     assert evidence["engine"]["name" if "name" in evidence["engine"] else "image"]
     assert any("llama" in str(process) or "python" in str(process) for process in evidence["processes"])
     assert "slot" in evidence["log"]
+    assert simulated.returncode == 0
+    assert "hung_after_s" in simulated.stdout
     assert "Our restart brought it back" in " ".join(shown.split())
 
 
