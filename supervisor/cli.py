@@ -136,7 +136,8 @@ def _act_on(daemon: "Daemon", verb: str, name: str, wait_s: float, *, drains: bo
     match outcome.get("outcome"):
         case "done":
             words = {"start": ["started"], "stop": ["stopped"], "restart": ["stopped", "started"]}[verb]
-            return [f"{name}: {word}" for word in words], True
+            made_way = [f"{other}: stopped" for other in outcome.get("stopped") or []]
+            return [*made_way, *(f"{name}: {word}" for word in words)], True
         case "already":
             return [f"{name}: ERROR ({'not running' if verb == 'stop' else 'already started'})"], True
         case "pending":

@@ -128,7 +128,7 @@ def _with(outcome: Outcome, verb: Verb, stopped: tuple[str, ...]) -> Outcome:
         return outcome
     told = DONE[verb] if outcome.outcome == "done" else outcome.message
     message = f"{told}; {' and '.join(stopped)} {'was' if len(stopped) == 1 else 'were'} stopped to make room"
-    return Outcome(outcome=outcome.outcome, message=message)
+    return Outcome(outcome=outcome.outcome, message=message, stopped=stopped)
 
 
 def _occupied(keeper: Keeper) -> Outcome:

@@ -174,6 +174,12 @@ def test_whoever_is_in_a_hurry_waits_for_nobody_to_finish(daemon: FakeDaemon, ct
     assert daemon.asked[0].query["drain"] == ["0"]
 
 
+def test_whoever_had_to_make_way_is_told_of(daemon: FakeDaemon, ctl: Ctl) -> None:
+    daemon.outcomes["general", "start"] = {"outcome": "done", "message": "started", "stopped": ["code"]}
+
+    assert ctl("start", "general") == (0, ["code: stopped", "general: started"], [])
+
+
 def test_without_the_token_the_daemons_refusal_is_passed_on(
     daemon: FakeDaemon, ctl: Ctl, monkeypatch: pytest.MonkeyPatch
 ) -> None:

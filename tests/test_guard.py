@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from supervisor.core.restraint import EVERY, Curb, Hold
 from supervisor.core.state import Phase, State
 from supervisor.core.verdict import Verdict
@@ -163,3 +166,20 @@ def test_a_shared_trouble_is_one_incident_named_after_the_first() -> None:
 
 def test_an_incident_is_named_after_its_time_and_its_target() -> None:
     assert Watched().guard.name_incident("general") == "20261124-030000-general"
+
+
+@given(st.lists(st.tuples(st.sampled_from(NAMES), st.booleans(), st.floats(0.0, 3.0)), max_size=40))
+def test_whatever_falls_and_rises_a_shared_trouble_has_one_name(steps: list[tuple[str, bool, float]]) -> None:
+    watched, now, names = Watched(), NOW, dict[str, str]()
+    for number, (name, falls, later_s) in enumerate(steps):
+        now += later_s
+        if falls:
+            watched.falls(name, at=now)
+            names.setdefault(name, f"{number}-{name}")
+        else:
+            watched.becomes(name, Phase.UP, at=now)
+            names.pop(name, None)
+        for each in names:  # as every keeper does at its next turn
+            names[each] = watched.guard.shared_incident(each, names[each])
+        members = watched.guard._troubles.members(Rules().freeze)
+        assert len({names[each] for each in members}) <= 1

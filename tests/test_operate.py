@@ -35,7 +35,8 @@ async def test_whoever_must_be_alone_is_started_once_the_other_has_been_stopped(
 ) -> None:
     outcome = await sharers.asks(verb, "vision")
 
-    assert outcome == Outcome(outcome="done", message=f"{told}; code was stopped to make room")
+    message = f"{told}; code was stopped to make room"
+    assert outcome == Outcome(outcome="done", message=message, stopped=("code",))
     assert sharers.done == ["stop code", f"{verb} vision"]
     assert (sharers.phase("code"), sharers.phase("vision") in WELL) == (Phase.STOPPED, True)
     assert sharers.phase("general") in WELL

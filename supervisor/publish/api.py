@@ -32,10 +32,11 @@ DEFAULT_WAIT_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How an operator's request ended: `done`, `already`, `failed` or `pending`."""
+    """How an operator's request ended: `done`, `already`, `failed` or `pending`; `stopped` had to make way for it."""
 
     outcome: str
     message: str
+    stopped: tuple[str, ...] = ()
 
 
 Operate = Callable[[str, Verb, float, bool], Awaitable[Outcome]]  # ... and whether it drains first
@@ -157,7 +158,7 @@ class Api:
         outcome = await self._operate(name, verb, wait_s, drains)
         entry = next(each for each in self._board.status()["targets"] if each["name"] == name)
         told = {"name": name, "verb": str(verb), "outcome": outcome.outcome, "message": outcome.message}
-        return JSONResponse({**told, "state": entry["state"]})
+        return JSONResponse({**told, "stopped": list(outcome.stopped), "state": entry["state"]})
 
     def _authorize(self, request: Request) -> None:
         """Let those in who may open the unix socket, and those who know the token; everybody else is refused."""

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.core.actions import Act, Announce
+from supervisor.core.events import Verb
 from supervisor.core.observations import Life, Reply
 from supervisor.core.policy import Policy
+from supervisor.core.restraint import Curb, Restraint
 from supervisor.core.state import Phase
 from tests.core.timeline import (
     BLIND,
@@ -155,5 +157,34 @@ def test_a_dead_backend_is_never_routable(spells: list[tuple[Moment, int]]) -> N
 @given(chaos)
 def test_a_target_that_works_again_is_up_again(spells: list[tuple[Moment, int]]) -> None:
     played = Played().play([*unrolled(spells), *[IDLE] * 20])
+
+    assert played.state.phase is Phase.UP
+
+
+@given(chaos, st.sampled_from(Curb))
+def test_what_is_held_back_is_never_touched(spells: list[tuple[Moment, int]], curb: Curb) -> None:
+    restraint = Restraint(curb=curb, message="for a reason")
+
+    played = Played(restraint=restraint).play([IDLE, *unrolled(spells)])
+
+    assert [act for _, act in played.acts if not act.by_operator] == []
+
+
+@given(chaos, st.sampled_from([KILLED, FROZEN_IDLE]))
+def test_what_was_held_back_is_helped_once_nothing_holds_us_back(
+    spells: list[tuple[Moment, int]], broken: Moment
+) -> None:
+    held = Played(restraint=Restraint(curb=Curb.HELD, message="held")).play([IDLE, *unrolled(spells), IDLE, IDLE])
+    held.play([broken] * int(POLICY.hung_after_s + 2 * SLACK_S))
+
+    held.restraint = None
+    held.play([broken] * int(2 * SLACK_S))
+
+    assert [act.verb for _, act in held.acts if not act.by_operator] == [Verb.RESTART]
+
+
+@given(chaos)
+def test_fatal_always_ends_once_it_works_again(spells: list[tuple[Moment, int]]) -> None:
+    played = Played().play([IDLE, *[KILLED] * 400, *unrolled(spells), *[IDLE] * 20])
 
     assert played.state.phase is Phase.UP

@@ -26,6 +26,7 @@ from supervisor.core.observations import (
     Slot,
 )
 from supervisor.core.policy import Policy
+from supervisor.core.restraint import Restraint
 from supervisor.core.state import WELL, Phase, State, step
 from supervisor.core.verdict import NOTHING_LEARNED, judge
 
@@ -71,6 +72,7 @@ class Played:
     state: State = field(default_factory=lambda: State(since=NOW))
     evidence: Evidence = field(default_factory=lambda: Evidence(seen_at=NOW))
     baseline: Baseline = NOTHING_LEARNED
+    restraint: Restraint | None = None  # what holds us back, for as long as it stands here
     life: int = 1
     task: int = 0
     decoded: int = 0
@@ -150,7 +152,7 @@ class Played:
 
     def _advance(self, event: Event) -> None:
         before = self.state
-        self.state = step(before, event, policy=self.policy, now=self.now)
+        self.state = step(before, event, policy=self.policy, now=self.now, restraint=self.restraint)
         actions = decide(before, self.state, policy=self.policy)
         self.decisions.append((self.state, actions))
         for action in actions:

@@ -183,6 +183,7 @@ async def test_whoever_can_open_the_socket_may_change_things(served: Served, ver
             "verb": verb,
             "outcome": "done",
             "message": "ready, first token 0.04s, 1s ago",
+            "stopped": [],
             "state": "RUNNING",
         },
     )
