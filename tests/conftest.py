@@ -1,6 +1,7 @@
 """Fixtures on real parts, shared by all tests, and the closing words about what did not run."""
 
 import os
+import time
 from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -67,6 +68,16 @@ def process_servers(tmp_path: Path) -> Iterator[ProcessServers]:
     """Model servers as child processes, ended afterwards."""
     with ProcessServers(tmp_path) as servers:
         yield servers
+
+
+@pytest.fixture
+def in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Live where local time is UTC."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

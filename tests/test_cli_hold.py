@@ -1,6 +1,5 @@
 """`hold`, `release`, `pause` and `resume`, in supervisorctl's manner."""
 
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,19 +10,10 @@ from supervisor.cli import main
 from tests.fakes.daemon import FakeDaemon
 from tests.fakes.documents import status, target
 
+pytestmark = pytest.mark.usefixtures("in_utc")
 Ctl = Callable[..., tuple[int, list[str], list[str]]]
 
 TWO_O_CLOCK_S = datetime(2026, 11, 23, 14, 0, tzinfo=UTC).timestamp()
-
-
-@pytest.fixture(autouse=True)
-def in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Live where local time is UTC."""
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 @pytest.fixture

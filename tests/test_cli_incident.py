@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,19 +16,10 @@ from tests.fakes.daemon import FakeDaemon
 from tests.fakes.documents import status, target
 from tests.fakes.incidents import BUNDLE, MEMBER, incident, member
 
+pytestmark = pytest.mark.usefixtures("in_utc")
 Ctl = Callable[..., tuple[int, str, str]]
 
 NOON_S = datetime(2026, 11, 23, 12, 0, tzinfo=UTC).timestamp()
-
-
-@pytest.fixture(autouse=True)
-def in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Live where local time is UTC."""
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """An incident told in sentences, and its evidence summed up."""
 
-import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,22 +9,13 @@ from supervisor.cli_incident_story import lines
 from tests.fakes.documents import Document
 from tests.fakes.incidents import BUNDLE, MEMBER, incident, member
 
+pytestmark = pytest.mark.usefixtures("in_utc")
 NOON_S = datetime(2026, 11, 23, 12, 0, tzinfo=UTC).timestamp()
 
 
 def story(*members: Document, **changes: Any) -> str:
     """Return what `show` tells of it, as one line."""
     return " ".join(lines(incident(*members, **changes), now_s=NOON_S, width=100))
-
-
-@pytest.fixture(autouse=True)
-def in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Live where local time is UTC."""
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 def test_of_an_incident_that_is_only_observed_one_learns_whether_waiting_was_right() -> None:

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -20,19 +19,10 @@ from tests.fakes.incidents import incident
 from tests.fakes.recordings import FAILS, HANGS, bundle
 from tests.test_layers import SLOW, loaded_by
 
+pytestmark = pytest.mark.usefixtures("in_utc")
 Ctl = Callable[..., tuple[int, str, str]]
 
 RECOVERS = [*[IDLE] * 5, *[FROZEN_IDLE] * 4, *[IDLE] * 4]
-
-
-@pytest.fixture(autouse=True)
-def in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Live where local time is UTC."""
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 @pytest.fixture

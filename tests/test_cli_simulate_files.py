@@ -3,8 +3,7 @@
 import io
 import json
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,8 @@ from tests.fakes.recordings import HANGS, bundle
 
 Told = tuple[int, str, str]
 
+pytestmark = pytest.mark.usefixtures("in_utc")
 NOTHING_KEPT = "general, Nov 23 11:45:08: no observations were kept with this evidence\n"
-
-
-@pytest.fixture(autouse=True)
-def in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Live where local time is UTC."""
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 @pytest.fixture

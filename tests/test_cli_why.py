@@ -1,6 +1,5 @@
 """`why`: what a tired operator reads at three in the morning."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from supervisor.cli_why import lines, nearest
 from tests.fakes.daemon import FakeDaemon
 from tests.fakes.documents import Document, status, target
 
+pytestmark = pytest.mark.usefixtures("in_utc")
 STORY = (
     "general is hung and out of service, and has been for 10 s. Its one slot is at work (12 tokens decoded so far); its"
     " counters last moved 30 s ago, and its CPU has been idle for 28 s: a server at work would have moved by now."
@@ -65,16 +65,6 @@ def daemon(tmp_path: Path) -> Iterator[FakeDaemon]:
     with FakeDaemon(tmp_path / "control.sock", status=status(target("general"), target("code"))) as daemon:
         daemon.stories["general"] = why()
         yield daemon
-
-
-@pytest.fixture(autouse=True)
-def in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Live where local time is UTC."""
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 def test_the_story_comes_first_then_the_evidence_then_what_led_here(

@@ -22,6 +22,15 @@ def killed(instance: str = "one") -> EngineSeen:
     return EngineSeen(life=Life.EXITED, instance=instance, exit_code=1)
 
 
+def two_that_are_up() -> tuple[Story, Story]:
+    """Return two targets that are all there is on a host."""
+    guard = Guard(["planner", "code"])
+    first, second = (Story(guard=guard, identity=replace(PLANNER, name=name)) for name in ("planner", "code"))
+    for story in (first, second):
+        story.comes_up()
+    return first, second
+
+
 def test_what_is_held_is_told_and_left_alone_and_restarted_once_it_is_released() -> None:
     guard = Guard([PLANNER.name])
     story = Story(guard=guard)
@@ -128,10 +137,7 @@ def test_a_cause_that_outlasts_a_restart_is_watched_until_it_changes() -> None:
 
 
 def test_those_that_fall_together_are_one_incident_and_are_restarted_one_by_one() -> None:
-    guard = Guard(["planner", "code"], rules=Rules())
-    first, second = (Story(guard=guard, identity=replace(PLANNER, name=name)) for name in ("planner", "code"))
-    for story in (first, second):
-        story.comes_up()
+    first, second = two_that_are_up()
 
     first.happens(killed())
     second.happens(killed())
@@ -144,10 +150,7 @@ def test_those_that_fall_together_are_one_incident_and_are_restarted_one_by_one(
 
 
 def test_of_two_that_fell_together_the_second_is_restarted_once_the_first_is_well() -> None:
-    guard = Guard(["planner", "code"], rules=Rules())
-    first, second = (Story(guard=guard, identity=replace(PLANNER, name=name)) for name in ("planner", "code"))
-    for story in (first, second):
-        story.comes_up()
+    first, second = two_that_are_up()
     first.happens(killed())
     second.happens(killed())
     first.happens(Ended(), after_s=1.0)
@@ -163,10 +166,7 @@ def test_of_two_that_fell_together_the_second_is_restarted_once_the_first_is_wel
 
 
 def test_a_frozen_restart_is_done_once_the_freeze_is_over_whatever_becomes_of_the_others() -> None:
-    guard = Guard(["planner", "code"], rules=Rules())
-    first, second = (Story(guard=guard, identity=replace(PLANNER, name=name)) for name in ("planner", "code"))
-    for story in (first, second):
-        story.comes_up()
+    first, second = two_that_are_up()
     first.happens(killed())
     second.happens(killed())
     first.happens(WILL_NOT)
