@@ -31,7 +31,7 @@ def starts(engine: docker.DockerClient, container: str, *, since: float) -> int:
     wanted = {"container": container, "event": "start", "type": "container"}
     # The engine takes fractions of a second; the SDK's stubs do not know.
     until, after = str(time.time()), str(since)
-    return sum(1 for _ in engine.events(since=after, until=until, filters=wanted))  # type: ignore[call-overload]
+    return len(list(engine.events(since=after, until=until, filters=wanted)))  # type: ignore[call-overload]
 
 
 def test_a_daemon_that_dies_at_any_step_of_a_restart_neither_repeats_nor_forgets_it(
