@@ -98,6 +98,12 @@ def test_a_model_server_reads_its_model_from_the_users_folder_and_cannot_write_t
     assert re.fullmatch(r"/models/\S+\.gguf", flag(server, "-m"))
 
 
+def test_the_supervisor_sees_the_models_where_they_lie_on_the_host_and_cannot_write_there(services: Services) -> None:
+    mounts = [(each["source"], each["target"], each.get("read_only")) for each in services["supervisor"]["volumes"]]
+
+    assert (ASKED_FOR["MODELS_DIR"], ASKED_FOR["MODELS_DIR"], True) in mounts
+
+
 def test_only_the_vision_model_has_a_projector(services: Services) -> None:
     with_projector = {name for name in MODELS if "--mmproj" in services[name]["command"]}
 
