@@ -6,6 +6,7 @@ where it could not help. Nothing at all is started where there is no room for it
 
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from loguru import logger
@@ -25,6 +26,7 @@ from supervisor.messages import Case
 from supervisor.on_gpu import NoRoom, OnGpu
 from supervisor.probes.base import Easing
 
+SEE_ITS_LOG = "see what it printed last (`docker logs`): its engine restarts it again and again"
 OBSERVED = "only observed"
 EASED_WITHIN_S = 15.0  # llama.cpp's router gives a child 10 s to go by itself
 
@@ -60,7 +62,12 @@ class Acts:
         self._store = store
         self._on_gpu = on_gpu
         self._easing = easing
+        self._leaves = False
         self._clock = clock
+
+    def leave(self) -> None:
+        """Do nothing more that nobody asked for; what has been begun goes on."""
+        self._leaves = True
 
     async def do(self, act: Act, case: Case) -> Ended | Failed:
         """Do it, and return how it ended."""
@@ -70,6 +77,7 @@ class Acts:
         try:
             if not act.by_operator and act.verb is Verb.RESTART:
                 diagnosis = await self._look_into(act, case)
+            self._stay_out_if_leaving(act)
             eased = act.eases and await self._ease()
             if not eased:
                 await self._perform(act)
@@ -95,10 +103,18 @@ class Acts:
         """
         seen = await self._hindered(act, case.instance)
         diagnosis = await self._examiner.examine(case, seen)
-        if not diagnosis.helps_restart and not act.insists:
+        if seen.life is Life.RESTARTING:
+            # Whatever it dies of: its engine restarts it already, and two of us would help no better than one.
+            diagnosis = replace(diagnosis, helps_restart=False, cure=diagnosis.cure or SEE_ITS_LOG)
+        if not diagnosis.helps_restart and (seen.life is Life.RESTARTING or not act.insists):
             raise LeftAlone(Failed(reason=WILL_NOT_HELP, message=diagnosis.says, counts=False, diagnosis=diagnosis))
         # Of a life that we have ended ourselves, its exit tells only that.
         return (self._on_gpu and self._on_gpu.refusal(seen.instance)) or diagnosis
+
+    def _stay_out_if_leaving(self, act: Act) -> None:
+        if self._leaves and not act.by_operator:
+            message = "left alone: the supervisor is being ended"
+            raise LeftAlone(Failed(reason="Leaving", message=message, counts=False))
 
     async def _hindered(self, act: Act, instance: str | None) -> EngineSeen:
         """Return what the engine says now.
@@ -111,7 +127,7 @@ class Acts:
         except SupervisorError as error:
             message = f"{act.verb} not tried: {error}"
             raise LeftAlone(Failed(reason=type(error).__name__, message=message, counts=False)) from error
-        if seen.stopped_by_operator or seen.life in (Life.CREATED, Life.PAUSED, Life.RESTARTING, Life.MISSING):
+        if seen.stopped_by_operator or seen.life in (Life.CREATED, Life.PAUSED, Life.MISSING):
             message = f"left alone: it is {seen.life} by somebody else's will"
             raise LeftAlone(Failed(reason="OperatorWon", message=message, counts=False))
         if instance is not None and seen.instance not in (None, instance):

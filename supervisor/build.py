@@ -13,6 +13,7 @@ from supervisor.core.shared import Freeze
 from supervisor.core.state import FIRST, STOPPED_BY_HAND, Phase, State
 from supervisor.engines.base import Engine
 from supervisor.engines.docker import DockerEngine
+from supervisor.engines.docker_pool import UNIX
 from supervisor.engines.none import NoEngine
 from supervisor.engines.process import ProcessEngine, Program
 from supervisor.guard import Rules
@@ -36,10 +37,12 @@ class Target:
     policy: Policy
     engine: Engine
     engine_name: str
+    is_on_this_host: bool  # else neither its processes nor its GPUs are ours to see
     client: httpx.AsyncClient
     progress: ProgressProbe | None
     canary: CanaryProbe
     easing: Easing
+    secret: str
 
 
 def engines(settings: Settings) -> dict[str, Engine]:
@@ -73,6 +76,7 @@ def target(settings: Settings, wanted: TargetSettings, known: dict[str, Engine])
         policy=settings.policy_of(wanted),
         engine=known[wanted.engine],
         engine_name=wanted.engine_name,
+        is_on_this_host=wanted.engine != "docker" or settings.docker.host.startswith(UNIX),
         client=client,
         progress=progress,
         canary=Canary(
@@ -83,6 +87,7 @@ def target(settings: Settings, wanted: TargetSettings, known: dict[str, Engine])
             checker=_checker(wanted),
         ),
         easing=ModelEasing(client, model=model),
+        secret=wanted.api_key.get_secret_value(),
     )
 
 

@@ -29,7 +29,7 @@ from supervisor.history import UNUSABLE
 from supervisor.history.store import Memory, Store
 from supervisor.holding import Holding, Troubles
 from supervisor.messages import Due, EngineStirred
-from supervisor.on_gpu import OnGpu
+from supervisor.on_gpu import Elsewhere, OnGpu
 from supervisor.operate import Operator
 from supervisor.probes.host import Host
 from supervisor.publish.api import Api
@@ -81,6 +81,8 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         pasts = [await self._past(target) for target in self._targets]
+        watched = tuple(target.identity.name for target in self._targets)
+        await self._remembered(self._store.close_strangers(watched), None, "old troubles stay open")
         holds = await self._remembered(self._store.holds(), (), "what was held may be restarted")
         try:
             async with asyncio.TaskGroup() as self._group:
@@ -99,8 +101,10 @@ class Daemon:
     def _assemble(self, pasts: list[Past], holds: Iterable[Hold]) -> None:
         """Make a keeper for each target, with its errands, and the board they all publish on."""
         now = time.monotonic()
-        ours = [target.identity.name for target in self._targets if target.identity.restartable]
-        self._guard = Guard(ours, rules=build.rules(self._settings), holds=holds)
+        identities = [target.identity for target in self._targets]
+        ours = [each.name for each in identities if each.restartable and each.kind == "backend"]
+        ill = [(past.incident.target, past.incident.opened_at) for past in pasts if past.incident]
+        self._guard = Guard(ours, rules=build.rules(self._settings), holds=holds, ill=ill)
         for target, past in zip(self._targets, pasts, strict=True):
             self._keepers[target.identity.name] = self._keeper(target, past, now=now)
         self._board = Board(
@@ -119,7 +123,8 @@ class Daemon:
 
     def _keeper(self, target: build.Target, past: Past, *, now: float) -> Keeper:
         name = target.identity.name
-        engine, engine_name, store, host = target.engine, target.engine_name, self._store, self._host
+        engine, engine_name, store = target.engine, target.engine_name, self._store
+        host = self._host if target.is_on_this_host else Elsewhere()
         examiner = Examiner(name, engine=engine, engine_name=engine_name, host=host, store=store)
         given_back_s = self._settings.recovery.vram_given_back_s
         on_gpu = OnGpu(name, engine=engine, engine_name=engine_name, host=host, given_back_s=given_back_s)
@@ -145,6 +150,7 @@ class Daemon:
             spawn=self._spawn,
             told=self._told,
             late=self._pulse.late_s,
+            secret=target.secret,
         )
         keeper = Keeper(
             target.identity,
@@ -207,7 +213,7 @@ class Daemon:
             operate=operator.operate,
             report=self._report,
             history=self._history,
-            holds=Holding(self._guard, self._store, self._keepers),
+            holds=Holding(self._guard, self._store, self._keepers, problems=self._board.problems),
             incidents=Troubles(self._store),
             token=self._settings.http.token.get_secret_value(),
         )
@@ -224,6 +230,7 @@ class Daemon:
         memory = await self._remembered(remembering, Memory(), "what was stopped by hand may be started again")
         if memory.is_cut_short:
             logger.warning("{}: an earlier daemon died in the midst of an act on it; looking what became of it", name)
+        if memory.is_cut_short or memory.is_ours:
             target.engine.mark_ours(target.engine_name)
         learned = await self._remembered(store.baseline(name), None, f"what is normal for {name} is learned anew")
         reading = store.open_incident(name, now=time.monotonic())
@@ -262,6 +269,8 @@ class Daemon:
     async def _wind_up(self, tasks: list[asyncio.Task[None]], servers: list[HttpServer]) -> None:
         """Decide nothing more, let engine calls end, then let everything go."""
         self._schedule.stop()
+        for runner in self._runners.values():
+            runner.leave()
         for task in tasks:
             if (task.get_name() or "").startswith("keeper"):
                 task.cancel()

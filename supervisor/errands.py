@@ -73,6 +73,7 @@ class Runner:
         spawn: Spawn,
         told: Callable[[float], Coroutine[Any, Any, None]],
         late: Callable[[float], float],
+        secret: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
@@ -88,6 +89,7 @@ class Runner:
         self._spawn = spawn
         self._told = told
         self._late = late
+        self._secret = secret  # what we show to this server and to nobody else, not even in its own words
         self._clock = clock
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._cpu: CpuReading | None = None  # the last one
@@ -105,6 +107,10 @@ class Runner:
     def acts(self) -> list[asyncio.Task[None]]:
         """The engine call under way, if there is one: whoever shuts down waits for it."""
         return [task for errand, task in self._under_way.items() if errand == "act"]
+
+    def leave(self) -> None:
+        """Begin nothing more that nobody asked for: we are being ended."""
+        self._acts.leave()
 
     def inspect(self) -> None:
         """Ask the engine about the target; asked again while one is under way, ask once more after it."""
@@ -212,7 +218,7 @@ class Runner:
             await self._sample_cpu(instance, engine)
         if counters is None:
             return
-        reply, detail, late_s = counters.reply, counters.detail, self._late(began)
+        reply, detail, late_s = counters.reply, self._without_secret(counters.detail), self._late(began)
         if reply is Reply.SILENT and late_s > OUR_SHARE * self._policy.look_timeout_s:
             reply, detail = Reply.NOT_RUN, f"our own loop was late by {late_s:.1f}s"
         self.post(
@@ -285,7 +291,7 @@ class Runner:
                 attempt=attempt,
                 reply=answer.reply,
                 first_token_s=answer.first_token_s,
-                detail=answer.detail,
+                detail=self._without_secret(answer.detail),
             )
         )
 
@@ -293,6 +299,10 @@ class Runner:
         await self._told(TOLD_WITHIN_S)
         self._cure.begin()
         self.post(await self._acts.do(act, case))
+
+    def _without_secret(self, detail: str) -> str:
+        """Return a server's words without our key to it, which some servers quote when they refuse it."""
+        return detail.replace(self._secret, "[hidden]") if self._secret else detail
 
     async def _watch_cure(self, cause: Cause) -> None:
         if what := await self._cure.look(cause):

@@ -42,15 +42,19 @@ class Guard:
         *,
         rules: Rules | None = None,
         holds: Iterable[Hold] = (),
+        ill: Iterable[tuple[str, float]] = (),
         wall: Callable[[], datetime] = _wall,
     ) -> None:
-        """`names` are the targets that we might restart; `holds` what people have said in an earlier life of ours."""
+        """`names` are the backends that we might restart: routers fail with them, which is no trouble of their own.
+
+        `holds` are what people have said in an earlier life of ours, `ill` who was in trouble then, each since when.
+        """
         self._names = tuple(names)
         self._rules = rules or Rules()
         self._holds = {hold.target: hold for hold in holds}
         self._wall = wall
         self._states: dict[str, State] = {}
-        self._troubles = Troubles()
+        self._troubles = Troubles(fallen=tuple(each for each in ill if each[0] in self._names))
         self._incidents: dict[str, str] = {}
 
     @property
@@ -83,7 +87,8 @@ class Guard:
 
     def hears(self, name: str, state: State, verdict: Verdict, *, now: float) -> None:
         """Take note of a verdict before it is acted upon: whoever falls with others is not restarted before them."""
-        if verdict in TROUBLED and not state.phase.is_ours and state.phase is not Phase.STOPPED:
+        is_news = verdict in TROUBLED and not state.phase.is_ours and state.phase is not Phase.STOPPED
+        if is_news and name in self._names:
             self._troubles = fell(self._troubles, name, of=len(self._names), freeze=self._rules.freeze, now=now)
 
     def saw(self, name: str, after: State) -> None:
@@ -120,10 +125,10 @@ class Guard:
             message = f"{len(members)} of {len(self._names)} targets failed at once, so nobody is restarted yet"
             until = (self._troubles.shared_since or now) + freeze.lasts_s
             return Restraint(curb=Curb.SHARED_CAUSE, message=message, until=until)
-        first = [other for other in self._names if other != name and self._goes_first(other, name, now=now)]
+        first = [other for other in self._states if other != name and self._goes_first(other, name, now=now)]
         if first:
             return _after(first)
-        under_way = [other for other in self._names if other != name and self._is_in(other, Phase.RESTARTING)]
+        under_way = [other for other in self._states if other != name and self._is_in(other, Phase.RESTARTING)]
         return _after(under_way) if len(under_way) >= self._rules.restarts_at_once else None
 
     def _goes_first(self, other: str, name: str, *, now: float) -> bool:

@@ -3,7 +3,7 @@
 Joins the guard, the history and the keepers for the HTTP face; it decides nothing.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,11 +25,19 @@ class Holding:
     """Takes down holds, and lifts them."""
 
     def __init__(
-        self, guard: Guard, store: Store, keepers: Mapping[str, Keeper], *, wall: Callable[[], datetime] = _wall
+        self,
+        guard: Guard,
+        store: Store,
+        keepers: Mapping[str, Keeper],
+        *,
+        problems: MutableMapping[str, str],
+        wall: Callable[[], datetime] = _wall,
     ) -> None:
+        """`problems` is where people are told what ails ourselves, by part."""
         self._guard = guard
         self._store = store
         self._keepers = keepers
+        self._problems = problems
         self._wall = wall
 
     async def hold(self, target: str, *, for_s: float | None, why: str) -> Hold:
@@ -40,7 +48,12 @@ class Holding:
         try:
             await self._store.keep_hold(hold)
         except UNUSABLE as error:
-            logger.error("history: the hold on {} would not outlive us: {}", target, error)
+            self._problems["holds"] = (
+                f"the hold on {_named(target)} could not be written and would not outlive us: {error}"
+            )
+            logger.error("holds: {}", self._problems["holds"])
+        else:
+            self._problems.pop("holds", None)
         logger.info(
             "{} is held{}: {}", _named(target), f" until {hold.until}" if hold.until else "", why or "no reason"
         )
@@ -53,7 +66,10 @@ class Holding:
         try:
             await self._store.drop_hold(target)
         except UNUSABLE as error:
-            logger.error("history: the hold on {} may come back when we are started anew: {}", target, error)
+            self._problems["holds"] = f"the hold on {_named(target)} may come back when we are started anew: {error}"
+            logger.error("holds: {}", self._problems["holds"])
+        else:
+            self._problems.pop("holds", None)
         if was_held:
             logger.info("{} is released", _named(target))
         self._tell(target)

@@ -143,7 +143,7 @@ def _refusal(keeper: Keeper, verb: Verb) -> Outcome | None:
     if state.phase.is_ours:
         return _occupied(keeper)
     life = None if engine is None else engine.life
-    if verb is Verb.START and life is Life.RUNNING and state.phase is not Phase.STOPPED:
+    if verb is Verb.START and life is Life.RUNNING and state.phase not in (Phase.STOPPED, Phase.DRAINING):
         return Outcome(outcome="already", message="already running")
     if verb is Verb.STOP and _is_stopped(keeper):
         return Outcome(outcome="already", message="not running")

@@ -247,7 +247,7 @@ class Keeper:
             return
         if wants_start(state, engine, need):
             self._advance(Asked(verb=Verb.START, why=f"since {first} cannot be had"), now=now)
-        elif wants_stop(state, engine, need):
+        elif wants_stop(state, engine, need, now=now):
             self._advance(Asked(verb=Verb.STOP, drains=True, why=f"since {first} is back"), now=now)
 
     def _return(self, event: Ended | Failed, *, now: float) -> None:
@@ -283,6 +283,8 @@ class Keeper:
         instance = self.evidence.instance or self.evidence.old_instance
         self._casebook.follow(before, self.state, instance=instance, now=now)
         begins = self.state.phase is Phase.RESTARTING and before.phase is not Phase.RESTARTING
+        if begins or (self.state.phase is Phase.STOPPING and before.phase is not Phase.STOPPING):
+            self._left = None
         if begins and self.state.asked is not Verb.START:
             # From here on the present instance counts no more; only a new one does.
             self._left = self.evidence

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.acts import OBSERVED, Acts
+from supervisor.acts import OBSERVED, SEE_ITS_LOG, Acts
 from supervisor.core.actions import Act
 from supervisor.core.cause import GIB, Cause
 from supervisor.core.events import Ended, Failed, Verb
@@ -69,7 +69,6 @@ async def failed(acts: Acts, act: Act) -> Failed:
         (EngineSeen(life=Life.EXITED, instance="one", stopped_by_operator=True), "OperatorWon"),
         (EngineSeen(life=Life.PAUSED, instance="one", stopped_by_operator=True), "OperatorWon"),
         (EngineSeen(life=Life.MISSING), "OperatorWon"),
-        (EngineSeen(life=Life.RESTARTING, instance="one"), "OperatorWon"),
         (EngineSeen(life=Life.RUNNING, instance="two"), "AlreadyRestarted"),
     ],
 )
@@ -250,3 +249,36 @@ async def test_where_one_model_can_be_ended_alone_its_server_goes_on(
     assert isinstance(outcome, Ended)
     assert outcome.eased is eased
     assert engine.done == ([] if eased else ["restart benchai-general"])
+
+
+@pytest.mark.parametrize("act", [RESTART, INSISTENT])
+async def test_what_its_engine_restarts_already_is_looked_into_and_not_restarted_by_us_too(
+    acts: Acts, engine: ScriptedEngine, act: Act
+) -> None:
+    engine.seen, engine.log = EngineSeen(life=Life.RESTARTING, instance="one", exit_code=1), LOG
+
+    outcome = await failed(acts, act)
+
+    assert engine.done == []
+    assert outcome.diagnosis is not None
+    assert (outcome.reason, outcome.counts, outcome.diagnosis.helps_restart) == ("WillNotHelp", False, False)
+
+
+async def test_a_crash_loop_without_a_known_cause_is_told_to_a_person(acts: Acts, engine: ScriptedEngine) -> None:
+    engine.seen = EngineSeen(life=Life.RESTARTING, instance="one", exit_code=3)
+
+    outcome = await failed(acts, RESTART)
+
+    assert outcome.diagnosis is not None
+    assert outcome.diagnosis.cure == SEE_ITS_LOG
+
+
+async def test_nothing_that_nobody_asked_for_is_begun_once_we_are_being_ended(
+    acts: Acts, engine: ScriptedEngine
+) -> None:
+    acts.leave()
+
+    outcome = await failed(acts, RESTART)
+
+    assert (outcome.reason, outcome.counts, engine.done) == ("Leaving", False, [])
+    assert await acts.do(BY_OPERATOR, CASE) == Ended()

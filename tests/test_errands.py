@@ -23,6 +23,7 @@ from supervisor.messages import Case, Message
 from supervisor.probes.base import Answer, Counters, HostWork
 from tests.fakes.engine import ScriptedEngine, ScriptedHost
 
+KEY = "sk-our-own-key-1234"
 RESTART = Act(verb=Verb.RESTART, grace_s=2.0, by_operator=False)
 CASE = Case(instance="one", incident="", judgement=FIRST, as_of=0.0)
 
@@ -51,7 +52,7 @@ class SlowCounters:
 
 class NoCanary:
     async def send(self, *, limit_s: float, slot: int | None = None) -> Answer:  # noqa: ARG002
-        return Answer(reply=Reply.ANSWERED)
+        return Answer(reply=Reply.DENIED, detail=f"status 401: no such key: {KEY}")
 
 
 class Bench:
@@ -84,6 +85,7 @@ class Bench:
             spawn=self._spawn,
             told=self._tell,
             late=lambda _: self.late_s,
+            secret=KEY,
         )
         self.runner.post = self.posted.append
 
@@ -270,3 +272,18 @@ async def test_a_look_that_fails_in_a_way_nobody_foresaw_is_told_as_our_own_faul
     (seen,) = made.posted
     assert isinstance(seen, ProgressSeen)
     assert (seen.reply, seen.detail) == (Reply.NOT_RUN, "our own look failed, see the log")
+
+
+async def test_our_key_to_a_server_is_not_told_to_anybody_though_that_server_quotes_it(
+    bench: Callable[..., Bench],
+) -> None:
+    quoted = Counters(reply=Reply.DENIED, detail=f"/slots: status 401: {KEY}")
+    made = bench(ScriptedEngine(), SlowCounters(quoted, after_s=0.0))
+
+    made.runner.look("one", engine=None, with_cpu=False, gently=False)
+    made.runner.send_canary("one", 1, None)
+    await made.settle()
+
+    assert len(made.posted) == 2
+    assert KEY not in str(made.posted)
+    assert str(made.posted).count("[hidden]") == 2

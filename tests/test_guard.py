@@ -183,3 +183,30 @@ def test_whatever_falls_and_rises_a_shared_trouble_has_one_name(steps: list[tupl
             names[each] = watched.guard.shared_incident(each, names[each])
         members = watched.guard._troubles.members(Rules().freeze)
         assert len({names[each] for each in members}) <= 1
+
+
+def test_a_router_that_fails_with_its_backend_makes_no_shared_trouble_of_it() -> None:
+    watched = Watched()
+    watched.states["router"] = State(phase=Phase.UP, since=NOW)
+    watched.falls("general")
+    watched.falls("router", at=NOW + 1.0)
+
+    assert watched.curb("general", at=NOW + 2.0) is None
+
+
+def test_a_router_waits_its_turn_like_any_other() -> None:
+    watched = Watched()
+    watched.becomes("general", Phase.RESTARTING)
+
+    assert watched.curb("router") is Curb.ONE_AT_A_TIME
+
+
+def test_troubles_of_before_a_new_daemon_are_not_taken_for_one_that_begins_now() -> None:
+    guard = Guard(NAMES, ill=[("general", NOW - 86_400.0), ("code", NOW - 3600.0)])
+    up = State(phase=Phase.UNKNOWN, since=NOW)
+
+    for name in ("general", "code"):
+        guard.hears(name, up, Verdict.DOWN, now=NOW)
+
+    assert guard.restraint("general", now=NOW) is None
+    assert guard.shared_incident("code", "of old") == "of old"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from supervisor.core.observations import EngineSeen, Kind, Reply, Slot
 
 JUST_BEGUN_S = 5.0
+STILLBORN = 3  # lives in a row that never answered: whoever restarts it, that does not help
 LATELY = 3  # first tokens that are compared with what is usual
 SLEEPS_AFTER_S = 300.0  # where nobody told after how long
 
@@ -24,6 +25,8 @@ class Evidence:
     instance: str | None = None
     old_instance: str | None = None  # the life we ended ourselves; what it still says counts no more
     started_at: float = 0.0  # when the instance began, as far as anyone can say
+    stillborn: int = 0  # lives in a row before this one that never proved themselves
+    is_looping: bool = False  # its engine restarts it again and again, and no life of it has proven itself since
 
     loading_since: float | None = None  # every reply since then was "Loading model"
     slots: tuple[Slot, ...] = ()  # the last readable counters

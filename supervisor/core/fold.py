@@ -6,7 +6,7 @@ an argument.
 
 from dataclasses import replace
 
-from supervisor.core.evidence import LATELY, Evidence
+from supervisor.core.evidence import LATELY, STILLBORN, Evidence
 from supervisor.core.observations import (
     CanaryEnded,
     CanarySent,
@@ -47,6 +47,8 @@ def new_life(evidence: Evidence, *, instance: str | None, started_at: float, now
         canary_attempt=evidence.canary_attempt,
         old_instance=evidence.old_instance,
         has_slept=evidence.has_slept,
+        stillborn=0 if evidence.has_proven_itself else evidence.stillborn + (evidence.instance is not None),
+        is_looping=evidence.is_looping and not evidence.has_proven_itself,
     )
 
 
@@ -110,13 +112,20 @@ def forgive(evidence: Evidence, *, now: float, detail: str = "") -> Evidence:
 
 
 def _take_engine(evidence: Evidence, seen: EngineSeen, *, now: float) -> Evidence:
-    known = replace(evidence, engine=seen, engine_at=now, engine_detail="")
+    stillborn = evidence.stillborn >= STILLBORN and not evidence.has_proven_itself
+    loops = evidence.is_looping or (stillborn and seen.life is Life.RESTARTING)
+    known = replace(evidence, engine=seen, engine_at=now, engine_detail="", is_looping=loops)
     if evidence.engine is not None and evidence.engine.life is Life.PAUSED and seen.life is Life.RUNNING:
         known = forgive(known, now=now)  # what it could not do while it was paused is not held against it
-    if seen.life is not Life.RUNNING or seen.instance in (known.instance, known.old_instance):
+    if seen.instance in (None, known.instance, known.old_instance):
+        return known
+    had_a_life = evidence.instance is not None or evidence.old_instance is not None
+    if seen.life is Life.EXITED and had_a_life:
+        return new_life(known, instance=seen.instance, started_at=now, now=now)  # it lived for too short to be seen
+    if seen.life is not Life.RUNNING:
         return known
     age_s = seen.age_s or 0.0
-    if evidence.instance is not None or evidence.old_instance is not None:
+    if had_a_life:
         # It began after we saw its predecessor, whatever a wall clock that was set says.
         age_s = min(age_s, now - evidence.seen_at)
     return new_life(known, instance=seen.instance, started_at=now - age_s, now=now)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from supervisor.core.cause import Diagnosis
-from supervisor.core.state import WELL, Phase, State
+from supervisor.core.state import NOT_NEEDED, STANDS_BY, WELL, Phase, State
 from supervisor.core.verdict import Judgement
 
 
@@ -18,6 +18,7 @@ class Ending(StrEnum):
     ITSELF = "by itself"  # the same life is well again
     SOMEBODY = "somebody else's restart"
     OPERATOR = "the operator"  # who has stopped it, or has asked for what was done
+    NOT_NEEDED = "not needed any more"  # a stand-in whose first choice is back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +79,10 @@ def follow(
 def _told(incident: Incident, before: State, after: State, *, now: float) -> Incident:
     if after.diagnosis is not None and after.diagnosis != incident.diagnosis:
         incident = replace(incident, diagnosis=after.diagnosis)
-    if after.asked is not None and not incident.asked:
+    if after.asked is not None and after.judgement.reason != NOT_NEEDED and not incident.asked:
         incident = replace(incident, asked=True)
-    elif after.phase is Phase.RESTARTING and before.phase is not Phase.RESTARTING:
-        incident = replace(incident, acted_at=(*incident.acted_at, now))
+    if before.phase is Phase.RESTARTING and after.phase is Phase.STARTING and before.asked is None:
+        incident = replace(incident, acted_at=(*incident.acted_at, now))  # done, and not merely intended
     if incident.would_act_at is None and after.restraint is not None:
         incident = replace(incident, would_act_at=now)
     return incident
@@ -89,13 +90,14 @@ def _told(incident: Incident, before: State, after: State, *, now: float) -> Inc
 
 def _closed(incident: Incident, after: State, *, instance: str | None, now: float) -> Incident:
     if after.phase is Phase.STOPPED:
-        return replace(incident, closed_at=now, ending=Ending.OPERATOR)
+        by_us = after.judgement.reason in (NOT_NEEDED, STANDS_BY)
+        return replace(incident, closed_at=now, ending=Ending.NOT_NEEDED if by_us else Ending.OPERATOR)
     if after.phase not in WELL:
         return incident
-    if instance == incident.instance:
-        ending = Ending.ITSELF
-    elif incident.asked:
+    if incident.asked:
         ending = Ending.OPERATOR
+    elif incident.acted_at:
+        ending = Ending.OUR_RESTART  # also where its server went on, and one model was ended alone
     else:
-        ending = Ending.OUR_RESTART if incident.acted_at else Ending.SOMEBODY
+        ending = Ending.ITSELF if instance == incident.instance else Ending.SOMEBODY
     return replace(incident, closed_at=now, ending=ending)

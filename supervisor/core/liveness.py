@@ -136,7 +136,8 @@ def retry_after_s(snapshot: Snapshot, *, now: float) -> float | None:
     if state.phase.is_routable or state.phase is Phase.STOPPED:
         return None
     if state.phase in (Phase.BACKOFF, Phase.FAILED):
-        return None if state.retry_at is None else float(max(1, round(state.retry_at - now)))
+        at = state.retry_at if state.restraint is None else state.restraint.until
+        return None if at is None else float(max(1, round(at - now)))
     return 5.0
 
 

@@ -72,9 +72,7 @@ class Window:
         """Return when the window that is open for `name` at `local` ends; None: none is open."""
         if self.targets.isdisjoint({name, EVERY}):
             return None
-        lasts = timedelta(hours=self.ends.hour, minutes=self.ends.minute) - timedelta(
-            hours=self.begins.hour, minutes=self.begins.minute
-        )
+        lasts = _since_midnight(self.ends) - _since_midnight(self.begins)
         if lasts <= timedelta(0):
             lasts += timedelta(days=1)
         for days_ago in (0, 1):
@@ -82,6 +80,10 @@ class Window:
             if DAYS[began.weekday()] in self.days and began <= local < began + lasts:
                 return began + lasts
         return None
+
+
+def _since_midnight(at: time) -> timedelta:
+    return timedelta(hours=at.hour, minutes=at.minute, seconds=at.second)
 
 
 def by_a_person(

@@ -39,13 +39,14 @@ class Troubles:
 def fell(troubles: Troubles, name: str, *, of: int, freeze: Freeze, now: float) -> Troubles:
     """Return the troubles after `name` failed, one of `of` targets.
 
-    A shared trouble begins where enough of them have failed within the window.
+    A shared trouble begins where enough of them have failed within the window; another one may follow it.
     """
     if name in dict(troubles.fallen):
         return troubles
     after = replace(troubles, fallen=(*troubles.fallen, (name, now)))
     lately = [at for _, at in after.fallen if now - at <= freeze.window_s]
-    if after.shared_since is None and len(lately) >= max(AT_LEAST, freeze.share * of):
+    is_past = after.shared_since is None or now - after.shared_since >= freeze.lasts_s
+    if is_past and len(lately) >= max(AT_LEAST, freeze.share * of):
         return replace(after, shared_since=now)
     return after
 

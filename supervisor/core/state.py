@@ -4,7 +4,6 @@ A phase is what we believe after many verdicts, in one word. The table says wher
 the few things it cannot say (time, budgets, what an operator asked for) are the functions below it.
 """
 
-import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -49,7 +48,7 @@ class Phase(StrEnum):
 
 
 WEIGHTS = {Phase.UP: 1.0, Phase.ASLEEP: 0.7, Phase.UNKNOWN: 0.5, Phase.DEGRADED: 0.5, Phase.BUSY: 0.3}
-DRAINABLE = frozenset({Phase.UP, Phase.BUSY, Phase.DEGRADED, Phase.ASLEEP, Phase.SUSPECT})
+DRAINABLE = frozenset({Phase.UP, Phase.BUSY, Phase.DEGRADED, Phase.ASLEEP, Phase.SUSPECT, Phase.DRAINING})
 WELL = frozenset({Phase.UP, Phase.BUSY, Phase.DEGRADED, Phase.ASLEEP})
 
 _V, _P = Verdict, Phase
@@ -70,7 +69,8 @@ _USUAL = {
 _UNLESS: dict[Phase, dict[Verdict, Phase]] = {
     _P.BACKOFF: {_V.SUSPECT: _P.BACKOFF},  # already worse than suspect
     _P.FAILED: dict.fromkeys((_V.SUSPECT, _V.HUNG, _V.FAILING, _V.DOWN), _P.FAILED),  # no loop out of FATAL
-    _P.STOPPED: {_V.DOWN: _P.STOPPED},  # an operator's stop is never undone
+    # An operator's stop is never undone; and what refuses or is silent may only not run, as the engine will say.
+    _P.STOPPED: dict.fromkeys((_V.DOWN, _V.SUSPECT), _P.STOPPED),
     _P.RESTARTING: dict.fromkeys(_V, _P.RESTARTING),  # nothing is judged until it ends
     _P.STOPPING: dict.fromkeys(_V, _P.STOPPING),
     _P.DRAINING: {verdict: _P.DRAINING for verdict in _V if verdict is not _V.STOPPED},
@@ -80,10 +80,12 @@ TABLE: dict[Phase, dict[Verdict, Phase]] = {
     for phase in Phase
 }
 TROUBLED = frozenset({Verdict.HUNG, Verdict.FAILING, Verdict.DOWN})
+NO_NEWS_OF_STOPPED = frozenset({Verdict.DOWN, Verdict.SUSPECT, Verdict.UNKNOWN})
 TROUBLES_KEPT = 20
 STOP_ECHO_S = 120.0  # a stop that the engine could not confirm may come about so much later
 STOPPED_BY_HAND = Judgement(verdict=Verdict.STOPPED, reason="Stopped", message="stopped by the operator")
 NOT_NEEDED = "NotNeeded"  # the reason of what we do ourselves without a trouble
+STANDS_BY = "StandsBy"  # the reason why a stand-in does not run
 WILL_NOT_HELP = "WillNotHelp"  # the reason of a restart that was not tried because its cause would outlast it
 FIRST = Judgement(verdict=Verdict.UNKNOWN, reason="NotYetKnown", message="not looked at yet")
 
@@ -106,6 +108,8 @@ class State:
     troubles: tuple[float, ...] = ()  # when it last fell from being well; more than a few in a short time is flapping
     diagnosis: Diagnosis | None = None  # of the present trouble, as far as somebody has looked into it
     restraint: Restraint | None = None  # a restart is due, and this holds us back
+    tried_at: float | None = None  # when we last set out to restart it, whatever came of it ...
+    tries: int = 0  # ... and how often since it was last well
     noted_at: float | None = None  # observing only, this is when we would have restarted it last
     for_need: bool = False  # we have started it because another could not be had
     recovered_at: float | None = None  # when it was last well again after we had to restart it
@@ -136,6 +140,7 @@ def step(
     """
     match event:
         case Judged():
+            state = _undrained(state, restraint, now=now)
             after = _judged(state, event.judgement, policy=policy, now=now, chance=chance)
             return _restart_if_due(after, policy=policy, now=now, chance=chance, restraint=restraint)
         case Cleared():
@@ -163,8 +168,12 @@ def _judged(state: State, judgement: Judgement, *, policy: Policy, now: float, c
     if state.phase is Phase.DRAINING and judgement.verdict is not Verdict.STOPPED:
         # Whoever hangs serves nobody to the end.
         return _drained(state, now=now) if judgement.verdict in TROUBLED else state
-    if state.phase is Phase.STOPPED and judgement.verdict is Verdict.DOWN:
-        return state  # that it is not running is no news
+    if state.phase is Phase.STOPPED and judgement.verdict in NO_NEWS_OF_STOPPED:
+        return state
+    if state.stop_failed_at is not None and judgement.verdict in (Verdict.HUNG, Verdict.FAILING):
+        # Somebody wants it stopped. It is not for us to start it anew because it does not even do that.
+        stuck = replace(judgement, message=f"{judgement.message}; it could not be stopped")
+        return _enter(replace(state, judgement=stuck), Phase.FAILED, now=now)
     if judgement.verdict is Verdict.DOWN and state.stop_failed_at is not None:
         if now - state.stop_failed_at < STOP_ECHO_S:
             return _enter(replace(state, judgement=STOPPED_BY_HAND, stop_failed_at=None), Phase.STOPPED, now=now)
@@ -188,6 +197,8 @@ def is_flapping(state: State, *, policy: Policy, now: float) -> bool:
 def _must_prove_itself_more(state: State, judgement: Judgement, *, policy: Policy, now: float) -> bool:
     if state.phase not in (Phase.STARTING, Phase.SUSPECT, Phase.BACKOFF, Phase.FAILED):
         return False
+    if judgement.verdict is Verdict.ASLEEP:
+        return False  # it cannot be asked for more
     return judgement.answers < policy.flap_answers and is_flapping(state, policy=policy, now=now)
 
 
@@ -211,7 +222,15 @@ def _restart_if_due(state: State, *, policy: Policy, now: float, chance: float, 
     if restraint is not None and restraint.curb is not Curb.OBSERVING:
         return replace(state, restraint=restraint)
     recent = tuple(at for at in state.restarts if now - at < policy.budget_window_s)
-    counted = replace(state, restarts=(*recent, now), in_a_row=state.in_a_row + 1, retry_at=None, restraint=restraint)
+    counted = replace(
+        state,
+        restarts=(*recent, now),
+        in_a_row=state.in_a_row + 1,
+        retry_at=None,
+        tried_at=now,
+        tries=state.tries + 1,
+        restraint=restraint,
+    )
     if restraint is not None:  # what is only noted spends the budget too, so that all goes on as it would have
         return _plan_restart(replace(counted, noted_at=now), policy=policy, now=now, chance=chance)
     return _enter(counted, Phase.RESTARTING, now=now)
@@ -221,8 +240,9 @@ def _cleared(state: State, *, policy: Policy, now: float) -> State:
     """Try again soon: what stood in the way of every restart may be gone, and the next one will tell."""
     if state.phase is not Phase.FAILED or state.retry_at is None:
         return state
-    last = state.restarts[-1] if state.restarts else -math.inf
-    soon = max(now, last + policy.backoff_s(state.in_a_row, chance=0.0))
+    if state.tried_at is None:
+        return replace(state, retry_at=now)
+    soon = max(now, state.tried_at + policy.backoff_s(state.tries, chance=0.0))
     return replace(state, retry_at=min(state.retry_at, soon))
 
 
@@ -239,7 +259,8 @@ def _asked(state: State, asked: Asked, *, now: float) -> State:
         return state  # one engine call at a time; the asker is told
     reason, by = (NOT_NEEDED, asked.why) if asked.why else ("OperatorAsked", "asked for by the operator")
     why = replace(state.judgement, reason=reason, message=f"{asked.verb} {by}", since=None)
-    for_need = state.for_need or (bool(asked.why) and asked.verb is Verb.START)
+    # What a person starts is a person's from then on; what one stops, we had started all the same.
+    for_need = bool(asked.why) if asked.verb is not Verb.STOP else state.for_need
     wanted = replace(state, asked=asked.verb, judgement=why, stop_failed_at=None, for_need=for_need)
     if asked.drains and asked.verb is not Verb.START and state.phase in DRAINABLE:
         return _enter(wanted, Phase.DRAINING, now=now)
@@ -248,6 +269,14 @@ def _asked(state: State, asked: Asked, *, now: float) -> State:
 
 def _drained(state: State, *, now: float) -> State:
     return _go_on(state, now=now) if state.phase is Phase.DRAINING else state
+
+
+def _undrained(state: State, restraint: Restraint | None, *, now: float) -> State:
+    """Let it go on after all, where it was we who wanted it stopped and a person holds it now."""
+    is_ours = state.phase is Phase.DRAINING and state.judgement.reason == NOT_NEEDED
+    if not is_ours or restraint is None or not restraint.curb.is_by_a_person:
+        return state
+    return _enter(replace(state, asked=None), Phase.UNKNOWN, now=now)
 
 
 def _go_on(state: State, *, now: float) -> State:
@@ -314,6 +343,7 @@ def _enter(state: State, phase: Phase, *, now: float) -> State:
         troubles=troubles,
         retry_at=retry_at,
         recovered_at=now if comes_back else state.recovered_at,
+        tries=0 if is_well or phase is Phase.STOPPED else state.tries,
         diagnosis=None if is_well or phase is Phase.STOPPED else state.diagnosis,
         restraint=state.restraint if phase in (Phase.BACKOFF, Phase.FAILED) else None,
     )

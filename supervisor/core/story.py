@@ -93,6 +93,8 @@ def _routing(snapshot: Snapshot, *, now: float) -> str:
     if phase is Phase.ASLEEP:
         return f"Routers use it with weight {phase.weight:g}; whoever asks first waits until its model is back."
     preferred = weight(snapshot, now=now)
+    if snapshot.stands_in_for is not None:
+        return f"Routers use it with weight {preferred:g}, and {snapshot.stands_in_for} before it."
     if preferred < phase.weight:
         return f"It has only just recovered, so routers use it with weight {preferred:g} for a while."
     return "Routers use it like any other." if phase is Phase.UP else f"Routers use it with weight {phase.weight:g}."

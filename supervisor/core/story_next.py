@@ -8,7 +8,7 @@ from supervisor.core.events import Verb
 from supervisor.core.liveness import Snapshot
 from supervisor.core.policy import Policy
 from supervisor.core.restraint import Curb, Restraint
-from supervisor.core.state import Phase, State, is_flapping
+from supervisor.core.state import NOT_NEEDED, STANDS_BY, Phase, State, is_flapping
 from supervisor.core.story_why import spell
 from supervisor.core.verdict import Quiet, Verdict, patience_s
 
@@ -44,6 +44,8 @@ def _by_phase(snapshot: Snapshot, *, now: float) -> str:
             left_s = snapshot.state.since + snapshot.policy.drain_limit_s - now
             verb = "stopped" if snapshot.state.asked is Verb.STOP else "restarted"
             return f"It is {verb} once nobody is being served any more, in {lasting(left_s)} at the latest."
+        case Phase.STOPPED if snapshot.state.judgement.reason in (STANDS_BY, NOT_NEEDED):
+            return f"It is started where {snapshot.stands_in_for or 'its first choice'} cannot be had."
         case Phase.STOPPED:
             return "We leave it so: what somebody stopped, only somebody starts."
         case _:
@@ -61,7 +63,8 @@ def _probation(snapshot: Snapshot, *, now: float) -> str:
 
 
 def _under_way(state: State) -> str:
-    asked = "the operator asked for it" if state.asked else "we decided it"
+    by_operator = state.asked is not None and state.judgement.reason != NOT_NEEDED
+    asked = "the operator asked for it" if by_operator else "we decided it"
     return f"That is under way ({asked}), and nothing is judged until it ends."
 
 

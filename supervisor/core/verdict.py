@@ -71,6 +71,9 @@ class Quiet:
 def judge(evidence: Evidence, *, policy: Policy, now: float, baseline: Baseline = NOTHING_LEARNED) -> Judgement:
     """Return the verdict on everything known about one target; `policy` is fitted to its baseline already."""
     judgement = _weigh_all(evidence, policy=policy, baseline=baseline, now=now)
+    if evidence.is_looping and judgement.verdict is Verdict.WARMING:
+        # One more life of many that died young: no reason for new hope before it answers.
+        judgement = replace(judgement, verdict=Verdict.SUSPECT)
     return replace(judgement, answers=evidence.answers, statements=statements(evidence, now=now))
 
 
@@ -148,8 +151,7 @@ def _by_engine(evidence: Evidence, *, policy: Policy, now: float) -> Judgement |
         case Life.PAUSED:
             return Judgement(verdict=Verdict.STOPPED, reason="Paused", message="paused by the operator")
         case Life.RESTARTING:
-            message = "its engine is restarting it by its own policy"
-            return Judgement(verdict=Verdict.WARMING, reason="EngineRestarting", message=message)
+            return _restarted_by_engine(evidence)
         case Life.EXITED if evidence.engine.stopped_by_operator:
             return Judgement(verdict=Verdict.STOPPED, reason="Stopped", message="stopped by the operator")
         case Life.EXITED:
@@ -159,6 +161,14 @@ def _by_engine(evidence: Evidence, *, policy: Policy, now: float) -> Judgement |
         case Life.RUNNING:
             awaiting = evidence.instance is None and evidence.old_instance is not None
             return _awaited(evidence, policy=policy, now=now) if awaiting else None
+
+
+def _restarted_by_engine(evidence: Evidence) -> Judgement:
+    if evidence.is_looping:
+        message = "its engine restarts it again and again, and it never answers"
+        return Judgement(verdict=Verdict.DOWN, reason="CrashLoop", message=message)
+    message = "its engine is restarting it by its own policy"
+    return Judgement(verdict=Verdict.WARMING, reason="EngineRestarting", message=message)
 
 
 def _awaited(evidence: Evidence, *, policy: Policy, now: float) -> Judgement:

@@ -19,6 +19,7 @@ class Memory:
 
     phase: Phase | None = None
     is_cut_short: bool = False
+    is_ours: bool = False  # the last thing done to it was an act of ours, and it has not been well since
     restart_ages_s: tuple[float, ...] = ()
     for_need: bool = False  # the last thing done to it was that we started it, because another could not be had
 
@@ -57,8 +58,12 @@ def remember(database: Connection, target: str, *, window_s: float) -> Memory:
     last = database.execute("SELECT after FROM transitions WHERE target = ? ORDER BY id DESC LIMIT 1", (target,))
     row = last.fetchone()
     phase = Phase(row[0]) if row and row[0] in set(Phase) else None
-    latest = "SELECT ended_at IS NULL, verb, by_operator FROM acts WHERE target = ? ORDER BY id DESC LIMIT 1"
-    is_open, verb, by_operator = database.execute(latest, (target,)).fetchone() or (False, "", True)
+    latest = "SELECT ended_at IS NULL, by_operator FROM acts WHERE target = ? ORDER BY id DESC LIMIT 1"
+    is_open, asked = database.execute(latest, (target,)).fetchone() or (False, True)
+    called = (
+        "SELECT verb, by_operator FROM acts WHERE target = ? AND verb IN ('start', 'stop') ORDER BY id DESC LIMIT 1"
+    )
+    verb, by_operator = database.execute(called, (target,)).fetchone() or ("", True)
     now = datetime.now(UTC)
     since = now - timedelta(seconds=window_s)
     ours = "verb = 'restart' AND NOT by_operator AND counts"
@@ -67,7 +72,9 @@ def remember(database: Connection, target: str, *, window_s: float) -> Memory:
     return Memory(
         phase=phase,
         is_cut_short=phase is Phase.RESTARTING and bool(is_open),
-        restart_ages_s=tuple(max(0.0, (now - at).total_seconds()) for at in began if at is not None),
+        is_ours=not asked and phase in (Phase.RESTARTING, Phase.BACKOFF, Phase.FAILED),
+        # A restart in the future was before somebody set the clock back; of when, nobody can tell.
+        restart_ages_s=tuple((now - at).total_seconds() for at in began if at is not None and at <= now),
         for_need=verb == Verb.START and not by_operator,
     )
 

@@ -51,6 +51,13 @@ def still_open(database: Connection, target: str) -> Incident | None:
     return row and incident_rows.read(row)
 
 
+def close_strangers(database: Connection, targets: tuple[str, ...], *, at: float) -> None:
+    """Close the troubles of targets that are watched no more: nobody would ever write down their end."""
+    marks = ", ".join("?" * len(targets))
+    close = f"UPDATE incidents SET closed_at = ? WHERE closed_at IS NULL AND target NOT IN ({marks})"  # noqa: S608
+    database.execute(close, (incident_rows.spelled(at), *targets))
+
+
 def several(database: Connection, *, target: str | None, limit: int) -> list[dict[str, Any]]:
     """Return incidents as people are told them, the last to begin first; those that `target` has a part in."""
     part = "" if target is None else "WHERE id IN (SELECT id FROM incidents WHERE target = ?)"

@@ -105,6 +105,10 @@ class Store:
         kept = await self._call(lambda database: incidents.still_open(database, target))
         return kept and shifted(kept, by_s=by_s, latest=now)
 
+    async def close_strangers(self, targets: tuple[str, ...]) -> None:
+        """Close what is open of targets that are none of `targets`."""
+        await self._call(lambda database: incidents.close_strangers(database, targets, at=time.time()))
+
     async def incidents(self, *, target: str | None, limit: int) -> list[dict[str, Any]]:
         """Return the last incidents, newest first, each with all who had a part in it; those of `target`, or all."""
         return await self._call(lambda database: incidents.several(database, target=target, limit=limit))

@@ -214,3 +214,34 @@ def test_one_whose_model_was_ended_alone_begins_anew_in_the_same_life_and_has_a_
     assert (eased.silent_since, eased.canary_since, eased.failures) == (None, None, 0)
     assert not eased.has_proven_itself
     assert eased.started_at + POLICY.startup_limit_s == NOW + 10.0 + POLICY.ease_proof_s
+
+
+def test_a_life_that_was_too_short_to_be_seen_at_work_is_a_life_all_the_same() -> None:
+    nothing = Evidence(seen_at=NOW)
+    first = told(nothing, EngineSeen(life=Life.RUNNING, instance="one", age_s=3.0))
+
+    second = told(first, EngineSeen(life=Life.EXITED, instance="two", exit_code=1), after_s=5.0)
+
+    assert (second.instance, second.engine and second.engine.exit_code) == ("two", 1)
+    # What has run before we came was no life that we saw.
+    assert told(nothing, EngineSeen(life=Life.EXITED, instance="zero", exit_code=1)).instance is None
+
+
+def test_an_engine_that_restarts_it_again_and_again_is_told_from_one_that_does_so_now_and_then() -> None:
+    evidence = Evidence(seen_at=NOW)
+    loops = []
+    for number in range(6):
+        evidence = told(evidence, EngineSeen(life=Life.RUNNING, instance=str(number)), after_s=2.0 * number)
+        again = EngineSeen(life=Life.RESTARTING, instance=str(number), exit_code=1)
+        evidence = told(evidence, again, after_s=2.0 * number + 1.0)
+        loops.append(evidence.is_looping)
+
+    assert loops == [False, False, False, True, True, True]
+
+
+def test_a_life_that_answers_ends_the_loop() -> None:
+    looping = replace(Evidence(seen_at=NOW, instance="9"), is_looping=True, stillborn=7, answered_at=NOW)
+
+    later = told(looping, EngineSeen(life=Life.RUNNING, instance="10"), after_s=60.0)
+
+    assert (later.is_looping, later.stillborn) == (False, 0)

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+import pytest
+
 from supervisor.core.cause import Cause, Diagnosis
 from supervisor.core.events import Verb
 from supervisor.core.incident import Ending, Incident, follow
 from supervisor.core.restraint import Curb, Restraint
-from supervisor.core.state import Phase, State
+from supervisor.core.state import NOT_NEEDED, STANDS_BY, Phase, State
 from supervisor.core.verdict import Judgement, Verdict
 
 NOW = 1000.0
@@ -53,16 +55,41 @@ def test_what_an_operator_asked_for_opens_none() -> None:
 
 
 def test_it_goes_by_its_name_until_it_ends() -> None:
-    incident = opened(BACKOFF, RESTARTING, STARTING, BACKOFF, RESTARTING)
+    incident = opened(BACKOFF, RESTARTING, STARTING, BACKOFF, RESTARTING, STARTING)
 
     assert incident.id == "i0"
-    assert incident.acted_at == (NOW + 1, NOW + 4)
+    assert incident.acted_at == (NOW + 2, NOW + 5)  # when it was done
+
+
+def test_what_was_left_undone_in_the_end_was_not_done() -> None:
+    incident = opened(RESTARTING, BACKOFF, STARTING, UP, instances="aabb")
+
+    assert (incident.acted_at, incident.ending) == ((), Ending.SOMEBODY)
+
+
+def test_a_model_that_was_ended_alone_was_our_doing_though_its_server_went_on() -> None:
+    incident = opened(RESTARTING, STARTING, UP, instances="aaa")
+
+    assert incident.ending is Ending.OUR_RESTART
+
+
+@pytest.mark.parametrize("reason", [NOT_NEEDED, STANDS_BY])
+def test_a_stand_in_that_is_needed_no_more_is_not_the_operators_doing(reason: str) -> None:
+    stopped = replace(UP, phase=Phase.STOPPED, judgement=replace(HUNG, reason=reason))
+
+    assert opened(BACKOFF, stopped).ending is Ending.NOT_NEEDED
+
+
+def test_what_we_ask_for_ourselves_does_not_make_it_the_operators() -> None:
+    called = replace(RESTARTING, asked=Verb.START, judgement=replace(HUNG, reason=NOT_NEEDED))
+
+    assert not opened(BACKOFF, called).asked
 
 
 def test_a_new_life_that_is_well_after_our_restart_is_our_doing() -> None:
     incident = opened(RESTARTING, STARTING, UP, instances="aab")
 
-    assert (incident.ending, incident.closed_at, incident.acted_at) == (Ending.OUR_RESTART, NOW + 2, (NOW,))
+    assert (incident.ending, incident.closed_at, incident.acted_at) == (Ending.OUR_RESTART, NOW + 2, (NOW + 1,))
 
 
 def test_the_same_life_that_is_well_again_has_recovered_by_itself() -> None:

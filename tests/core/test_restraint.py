@@ -97,3 +97,10 @@ def test_what_a_person_said_is_told_from_what_we_hold_ourselves_back_for() -> No
     by_people = {curb for curb in Curb if curb.is_by_a_person}
 
     assert by_people == {Curb.HELD, Curb.PAUSED, Curb.MAINTENANCE}
+
+
+def test_a_window_may_be_as_short_as_seconds() -> None:
+    short = Window(begins=time(2, 0, 30), ends=time(2, 0, 45))
+
+    assert short.ends_at("code", local=datetime.fromisoformat("2026-11-24T02:00:40+01:00")) is not None
+    assert short.ends_at("code", local=datetime.fromisoformat("2026-11-24T02:00:45+01:00")) is None

@@ -54,6 +54,13 @@ def test_what_fails_long_after_is_no_part_of_it() -> None:
     assert troubles.members(FREEZE) == ("a", "b")
 
 
+def test_another_one_may_follow_while_some_of_the_first_are_still_ill() -> None:
+    troubles = after(("a", 0.0), ("b", 1.0), ("c", 100.0), ("d", 102.0), of=4)
+
+    assert troubles.members(FREEZE) == ("c", "d")
+    assert troubles.is_frozen(FREEZE, now=NOW + 110.0)
+
+
 def test_it_is_over_once_all_but_one_are_well() -> None:
     troubles = rose(after(("a", 0.0), ("b", 1.0)), "a", freeze=FREEZE)
 

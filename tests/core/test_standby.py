@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from supervisor.core.observations import EngineSeen, Life
-from supervisor.core.standby import Need, need, standing_by, wants_start, wants_stop
+from supervisor.core.standby import STOP_AGAIN_S, Need, need, standing_by, wants_start, wants_stop
 from supervisor.core.state import Phase, State
 from supervisor.core.verdict import Judgement, Verdict
 
@@ -74,19 +74,36 @@ def test_what_somebody_stopped_although_it_was_needed_is_left_so() -> None:
     declined = state(Phase.STOPPED, for_need=True)
 
     assert not wants_start(declined, EXITED, Need.NEEDED)
-    assert standing_by(DOWN, declined, EXITED, Need.NEEDED, first="general") == DOWN
+    assert standing_by(DOWN, declined, EXITED, Need.OVER, first="general").reason == "StandsBy"
+
+
+@pytest.mark.parametrize("needed", [Need.NEEDED, Need.UNDECIDED])
+@pytest.mark.parametrize("phase", [Phase.UP, Phase.UNKNOWN, Phase.BACKOFF])
+def test_one_that_dies_while_the_first_choice_is_only_tried_again_is_needed_all_the_same(
+    needed: Need, phase: Phase
+) -> None:
+    dead = state(phase, for_need=True)
+
+    assert standing_by(DOWN, dead, EXITED, needed, first="general") == DOWN
+
+
+def test_a_stop_that_the_engine_did_not_do_is_not_asked_for_all_the_time() -> None:
+    refused = state(Phase.UP, for_need=True, stop_failed_at=NOW - STOP_AGAIN_S + 1.0)
+
+    assert not wants_stop(refused, RUNNING, Need.OVER, now=NOW)
+    assert wants_stop(refused, RUNNING, Need.OVER, now=NOW + 1.0)
 
 
 def test_it_is_stopped_once_it_is_needed_no_more() -> None:
-    assert wants_stop(state(Phase.UP, for_need=True), RUNNING, Need.OVER)
-    assert wants_stop(state(Phase.BUSY, for_need=True), RUNNING, Need.OVER)
-    assert not wants_stop(state(Phase.UP, for_need=True), RUNNING, Need.UNDECIDED)
+    assert wants_stop(state(Phase.UP, for_need=True), RUNNING, Need.OVER, now=NOW)
+    assert wants_stop(state(Phase.BUSY, for_need=True), RUNNING, Need.OVER, now=NOW)
+    assert not wants_stop(state(Phase.UP, for_need=True), RUNNING, Need.UNDECIDED, now=NOW)
 
 
 @pytest.mark.parametrize("phase", [Phase.DRAINING, Phase.STOPPING, Phase.RESTARTING])
 def test_it_is_not_stopped_twice(phase: Phase) -> None:
-    assert not wants_stop(state(phase, for_need=True), RUNNING, Need.OVER)
+    assert not wants_stop(state(phase, for_need=True), RUNNING, Need.OVER, now=NOW)
 
 
 def test_what_a_person_started_only_a_person_stops() -> None:
-    assert not wants_stop(state(Phase.UP), RUNNING, Need.OVER)
+    assert not wants_stop(state(Phase.UP), RUNNING, Need.OVER, now=NOW)

@@ -36,7 +36,7 @@ EXPECTED = {
     "backoff": "up busy starting degraded asleep backoff backoff backoff backoff failed stopped backoff",
     "failed": "up busy starting degraded asleep failed failed failed failed failed stopped failed",
     "stopping": " ".join(["stopping"] * 12),
-    "stopped": "up busy starting degraded asleep suspect restarting restarting stopped failed stopped stopped",
+    "stopped": "up busy starting degraded asleep stopped restarting restarting stopped failed stopped stopped",
 }
 EVERY = [
     pytest.param(Phase(phase), verdict, Phase(after), id=f"{phase}-{verdict}")

@@ -13,7 +13,7 @@ from supervisor.core.decide import decide
 from supervisor.core.events import Asked, Cleared, Ended, Failed, Judged, Verb
 from supervisor.core.policy import Policy
 from supervisor.core.restraint import Curb, Restraint
-from supervisor.core.state import WILL_NOT_HELP, Phase, State, step
+from supervisor.core.state import STOPPED_BY_HAND, WILL_NOT_HELP, Phase, State, step
 from supervisor.core.verdict import Judgement, Verdict
 
 POLICY = Policy()
@@ -151,6 +151,26 @@ def test_it_is_tried_at_once_when_something_about_it_has_changed() -> None:
     assert retried.phase is Phase.RESTARTING
 
 
+def test_what_was_never_tried_in_this_life_of_ours_is_tried_at_once_too() -> None:
+    failed = replace(UP, phase=Phase.FAILED, retry_at=NOW + 800.0)
+
+    assert step(failed, Cleared(what="its image has changed"), policy=POLICY, now=NOW).retry_at == NOW
+
+
+def test_changes_that_bring_attempts_which_are_left_undone_are_tried_no_faster_than_the_backoff_either() -> None:
+    state, tried_at = failed_for_good(), []
+    for second in range(1, 400):
+        at = NOW + second
+        state = step(state, Cleared(what="GPU 0 has changed"), policy=POLICY, now=at)
+        state = stepped(state, Verdict.DOWN, at=at)
+        if state.phase is Phase.RESTARTING:
+            tried_at.append(second)
+            state = step(state, UNHELPFUL, policy=POLICY, now=at)
+
+    gaps = [after - before for before, after in pairwise([0, *tried_at])]
+    assert gaps[:5] == [10, 20, 40, 80, 160]
+
+
 def test_what_goes_on_changing_is_tried_no_faster_than_the_backoff() -> None:
     state, tried_at = failed_for_good(), []
     for second in range(1, 600):
@@ -163,7 +183,7 @@ def test_what_goes_on_changing_is_tried_no_faster_than_the_backoff() -> None:
 
     gaps = [after - before for before, after in pairwise(tried_at)]
     assert gaps == sorted(gaps)
-    assert gaps[:4] == [10, 20, 40, 80]
+    assert gaps[:3] == [20, 40, 80]  # the first attempt was the one that failed for good
 
 
 def test_a_change_does_not_hurry_what_merely_waits_for_its_next_restart() -> None:
@@ -243,3 +263,68 @@ def test_what_did_not_help_is_not_tried_twice_in_a_row() -> None:
 
     (act,) = [each for each in decide(waiting, again, policy=POLICY) if isinstance(each, Act)]
     assert not act.eases
+
+
+# --- what people want -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verdict", [Verdict.HUNG, Verdict.FAILING])
+def test_what_could_not_be_stopped_is_not_restarted_for_that(verdict: Verdict) -> None:
+    stopping = step(UP, Asked(verb=Verb.STOP), policy=POLICY, now=NOW)
+    unstopped = step(stopping, Failed(reason="EngineUnreachable", message="too late"), policy=POLICY, now=NOW + 12.0)
+
+    states = [unstopped]
+    for second in range(13, 400):
+        states.append(stepped(states[-1], verdict, at=NOW + second))
+
+    assert Phase.RESTARTING not in {state.phase for state in states}
+    assert states[-1].phase is Phase.FAILED
+    assert "could not be stopped" in states[-1].judgement.message
+
+
+@pytest.mark.parametrize("verdict", [Verdict.SUSPECT, Verdict.UNKNOWN, Verdict.DOWN])
+def test_what_somebody_stopped_is_still_told_as_that_while_it_cannot_be_seen(verdict: Verdict) -> None:
+    stopped = State(phase=Phase.STOPPED, since=NOW - 60.0, judgement=STOPPED_BY_HAND)
+
+    assert stepped(stopped, verdict) == stopped
+
+
+def test_what_a_person_starts_is_no_stand_in_of_ours_any_more() -> None:
+    called = step(UP, Asked(verb=Verb.START, why="since general cannot be had"), policy=POLICY, now=NOW)
+
+    by_hand = step(replace(called, phase=Phase.STOPPED, asked=None), Asked(verb=Verb.START), policy=POLICY, now=NOW)
+
+    assert (called.for_need, by_hand.for_need) == (True, False)
+
+
+def test_a_second_wish_cuts_no_drain_short() -> None:
+    draining = step(UP, Asked(verb=Verb.RESTART, drains=True), policy=POLICY, now=NOW)
+
+    later = step(draining, Asked(verb=Verb.STOP, drains=True), policy=POLICY, now=NOW + 5.0)
+    hurried = step(draining, Asked(verb=Verb.STOP), policy=POLICY, now=NOW + 5.0)
+
+    assert (later.phase, later.since, later.asked) == (Phase.DRAINING, NOW, Verb.STOP)
+    assert hurried.phase is Phase.STOPPING
+
+
+@pytest.mark.parametrize(("curb", "goes_on"), [(Curb.HELD, True), (Curb.PAUSED, True), (Curb.SHARED_CAUSE, False)])
+def test_a_hold_ends_a_drain_that_we_began_ourselves(curb: Curb, goes_on: bool) -> None:
+    asked = Asked(verb=Verb.STOP, drains=True, why="since general is back")
+    draining = step(replace(UP, for_need=True), asked, policy=POLICY, now=NOW)
+
+    after = stepped(draining, Verdict.READY, at=NOW + 1.0, restraint=Restraint(curb=curb, message="for a reason"))
+
+    assert (after.phase is Phase.UP) is goes_on
+
+
+def test_a_hold_ends_no_drain_that_an_operator_began() -> None:
+    draining = step(UP, Asked(verb=Verb.STOP, drains=True), policy=POLICY, now=NOW)
+
+    assert stepped(draining, Verdict.READY, at=NOW + 1.0, restraint=HELD).phase is Phase.DRAINING
+
+
+def test_one_that_falls_asleep_need_not_prove_itself_twice() -> None:
+    flapping = replace(UP, phase=Phase.STARTING, troubles=(NOW - 3.0, NOW - 2.0, NOW - 1.0))
+
+    assert stepped(flapping, Verdict.ASLEEP).phase is Phase.ASLEEP
+    assert stepped(flapping, Verdict.READY).phase is Phase.STARTING

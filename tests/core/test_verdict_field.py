@@ -21,8 +21,8 @@ from supervisor.core.observations import (
     TrafficSeen,
 )
 from supervisor.core.policy import Policy
-from supervisor.core.verdict import Verdict
-from tests.core.timeline import FROZEN_AT_WORK, FROZEN_IDLE, IDLE, PREFILLING, WORKING, Moment, Played
+from supervisor.core.verdict import Verdict, judge
+from tests.core.timeline import FROZEN_AT_WORK, FROZEN_IDLE, IDLE, NOW, PREFILLING, WORKING, Moment, Played
 
 POLICY = Policy()
 NO_COUNTERS = Moment(counters=Reply.UNSUPPORTED)
@@ -322,3 +322,17 @@ def test_a_sleepers_work_is_seen_at_once_however_long_it_did_nothing_before() ->
     played._see(CpuSeen(instance="life-1", burned_s=0.2, over_s=1.0))
 
     assert not looks_gently(played.evidence, policy=POLICY, now=played.now)
+
+
+def test_a_crash_loop_of_its_engines_making_is_told_and_no_new_life_of_it_is_believed_before_it_answers() -> None:
+    looping = Evidence(seen_at=NOW, instance="9", started_at=NOW, is_looping=True)
+    restarting = replace(looping, engine=EngineSeen(life=Life.RESTARTING, instance="9"))
+    alive = replace(looping, engine=EngineSeen(life=Life.RUNNING, instance="10"))
+
+    told = judge(restarting, policy=POLICY, now=NOW + 1.0)
+    after = judge(alive, policy=POLICY, now=NOW + 1.0)
+    well = judge(replace(alive, answered_at=NOW), policy=POLICY, now=NOW + 1.0)
+
+    assert (told.verdict, told.reason) == (Verdict.DOWN, "CrashLoop")
+    assert after.verdict is Verdict.SUSPECT
+    assert well.verdict is Verdict.READY

@@ -254,3 +254,27 @@ def test_a_container_that_is_cut_off_from_its_network_is_told_and_not_restarted(
     finally:
         ward.leave()
         network.remove()
+
+
+def test_a_crash_loop_of_the_engines_making_is_told_with_its_cause_and_ends_with_it(ward: Ward) -> None:
+    ward.add("general", ready=False, has_model=False, restart_policy={"Name": "unless-stopped"})
+    ward.comes_up(wait=False)
+
+    failed = ward.daemon.wait_target("general", state="FATAL", cause="model missing", within_s=90.0)
+    ward.give_model("general")
+    back = ward.daemon.wait_target("general", verdict="ready", within_s=90.0)
+
+    assert failed["restarts"] == 0  # it was its engine that tried
+    assert back["routable"]
+
+
+def test_one_that_dies_at_once_again_and_again_is_given_up_and_not_left_to_somebody_else(ward: Ward) -> None:
+    ward.add("general", pid_mode="host")
+    ward.comes_up(sections=HASTY)
+    ward.model("general").write_bytes(b"")  # every later life ends within milliseconds
+    ward.kill("general")
+
+    failed = ward.daemon.wait_target("general", state="FATAL", within_s=60.0)
+
+    assert "AlreadyRestarted" not in ward.daemon.log()
+    assert failed["cause"] == "model unusable"

@@ -243,3 +243,14 @@ def _fill(path: Path, *, rows: int) -> None:
     insert = f"INSERT INTO incidents ({columns}) VALUES (?, 'general', ?, ?, 'hung', '', '')"  # noqa: S608
     with closing(sqlite3.connect(path)) as database, database:
         database.executemany(insert, [(f"old-{number}", long_ago, long_ago) for number in range(rows)])
+
+
+async def test_the_troubles_of_targets_that_are_watched_no_more_are_over(tmp_path: Path) -> None:
+    async with opened(tmp_path / "history.sqlite") as store:
+        await store.keep_incident(incident(), now=NOW)
+        await store.keep_incident(incident(OWN, target="code"), now=NOW)
+
+        await store.close_strangers(("general",))
+
+        assert await store.open_incident("general", now=NOW) is not None
+        assert await store.open_incident("code", now=NOW) is None

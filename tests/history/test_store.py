@@ -283,3 +283,37 @@ async def test_that_we_started_it_because_it_was_needed_outlives_us(
 
     assert memory.for_need is for_need
     assert len(memory.restart_ages_s) == sum(verb is Verb.RESTART for verb, _ in acts)
+
+
+@pytest.mark.parametrize(
+    ("after", "by_operator", "ours"),
+    [
+        pytest.param(Phase.FAILED, False, True, id="refused-half-way"),
+        pytest.param(Phase.BACKOFF, False, True, id="to-be-tried-again"),
+        pytest.param(Phase.RESTARTING, False, True, id="under-way"),
+        pytest.param(Phase.UP, False, False, id="well-since"),
+        pytest.param(Phase.FAILED, True, False, id="asked-for"),
+        pytest.param(Phase.STOPPED, False, False, id="stopped-since"),
+    ],
+)
+async def test_that_an_end_was_our_own_doing_outlives_us(
+    tmp_path: Path, after: Phase, by_operator: bool, ours: bool
+) -> None:
+    async with opened(tmp_path / "history.sqlite") as store:
+        number = await store.begin("planner", Act(verb=Verb.RESTART, grace_s=2.0, by_operator=by_operator))
+        await store.end(number, "refused")
+        await store.record("planner", change(after), instance="4f1e")
+
+        memory = await store.remember("planner", window_s=WINDOW_S)
+
+    assert memory.is_ours is ours
+
+
+async def test_a_restart_of_before_somebody_set_the_clock_back_is_none_of_just_now(tmp_path: Path) -> None:
+    async with opened(tmp_path / "history.sqlite") as store:
+        await store.begin("planner", Act(verb=Verb.RESTART, grace_s=2.0, by_operator=False))
+        edit(tmp_path / "history.sqlite", "UPDATE acts SET began_at = '2999-01-01T00:00:00+00:00'")
+
+        memory = await store.remember("planner", window_s=WINDOW_S)
+
+    assert memory.restart_ages_s == ()
