@@ -149,6 +149,8 @@ class Runner:
 
     def keep_incident(self, incident: Incident, *, instead_of: str | None = None) -> None:
         """Write an incident down."""
+        if incident.closed_at is not None:
+            self._cure.forget()
         writing = self._store.keep_incident(incident, now=self._clock(), instead_of=instead_of)
         self._spawn(self._write(writing), name="incident")
 

@@ -7,13 +7,13 @@ it from being done.
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 from loguru import logger
 
-from supervisor.core.cause import Diagnosis
+from supervisor.core.cause import Cause, Diagnosis, shortened
 from supervisor.core.diagnose import diagnose
 from supervisor.core.liveness import iso
 from supervisor.core.observations import EngineSeen
@@ -21,10 +21,10 @@ from supervisor.core.recording import to_json
 from supervisor.core.statements import Statement
 from supervisor.engines.base import Description, Engine
 from supervisor.errors import SupervisorError
-from supervisor.history import UNUSABLE
 from supervisor.messages import Case
 from supervisor.probes.base import GpuMemory
 from supervisor.redact import redacted
+from supervisor.room import its_gpu
 
 WITHIN_S = 2.0  # for all that is asked, at the same time
 LOG_BYTES = 16_384
@@ -45,6 +45,17 @@ class Evidence(Protocol):
     async def keep_evidence(self, incident: str, target: str, bundle: Mapping[str, Any], /) -> None:
         """Keep one bundle."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What could be seen of a target; `seen` is the engine's last word, and `errors` say what could not be seen."""
+
+    seen: EngineSeen | None
+    description: Description
+    log: str
+    gpus: tuple[GpuMemory, ...] | None
+    errors: list[str]
 
 
 class Examiner:
@@ -75,20 +86,10 @@ class Examiner:
             self._asked(self._engine.log_tail(self._engine_name, max_bytes=LOG_BYTES), "", errors),
             self._asked(self._host.memory(), None, errors),
         )
-        uses_gpu = seen is not None and seen.uses_gpu and bool(gpus)
-        fullest = max(gpus, key=lambda gpu: gpu.used_bytes / max(1, gpu.total_bytes)) if uses_gpu and gpus else None
-        diagnosis = diagnose(
-            judgement=case.judgement,
-            engine=seen,
-            engine_error="",
-            log_tail=log,
-            gpu_used_bytes=None if fullest is None else fullest.used_bytes,
-            gpu_total_bytes=None if fullest is None else fullest.total_bytes,
-            is_detached=description.is_detached,
-        )
+        found = Found(seen=seen, description=description, log=log, gpus=gpus, errors=errors)
+        diagnosis = self._diagnosis(case, found)
         if case.incident:
-            bundle = self._bundle(case, seen, description, log, gpus, diagnosis, errors)
-            await self._keep(case.incident, bundle)
+            await self._keep(case, found, diagnosis)
         return diagnosis
 
     async def _asked(self, question: Coroutine[Any, Any, T], or_else: T, errors: list[str]) -> T:
@@ -99,19 +100,38 @@ class Examiner:
             errors.append(str(error))
         except TimeoutError:
             errors.append(f"no answer within {WITHIN_S:g}s")
+        except Exception as error:  # noqa: BLE001 - what hangs must not live on for a fault of ours
+            errors.append(_words(error))
         return or_else
 
-    def _bundle(
-        self,
-        case: Case,
-        seen: EngineSeen | None,
-        description: Description,
-        log: str,
-        gpus: tuple[GpuMemory, ...] | None,
-        diagnosis: Diagnosis,
-        errors: list[str],
-    ) -> dict[str, Any]:
-        judgement = case.judgement
+    def _diagnosis(self, case: Case, found: Found) -> Diagnosis:
+        seen = found.seen
+        try:
+            gpu = its_gpu(found.gpus, found.description.facts) if found.gpus and seen and seen.uses_gpu else None
+            return diagnose(
+                judgement=case.judgement,
+                engine=seen,
+                engine_error="",
+                log_tail=found.log,
+                gpu_used_bytes=None if gpu is None else gpu.used_bytes,
+                gpu_total_bytes=None if gpu is None else gpu.total_bytes,
+                is_detached=found.description.is_detached,
+            )
+        except Exception as error:  # noqa: BLE001 - as above; who cannot name the cause forbids no restart
+            logger.opt(exception=error).error("{}: our own diagnosis failed", self._name)
+            found.errors.append(_words(error))
+            says = shortened(case.judgement.message)
+            return Diagnosis(cause=Cause.UNKNOWN, says=says, cure="", helps_restart=True)
+
+    async def _keep(self, case: Case, found: Found, diagnosis: Diagnosis) -> None:
+        try:
+            await self._store.keep_evidence(case.incident, self._name, self._bundle(case, found, diagnosis))
+        except Exception as error:  # noqa: BLE001 - as above
+            found.errors.append(_words(error))
+            logger.error("{}: the evidence could not be kept: {}", self._name, found.errors[-1])
+
+    def _bundle(self, case: Case, found: Found, diagnosis: Diagnosis) -> dict[str, Any]:
+        judgement, seen, description = case.judgement, found.seen, found.description
         return {
             "taken_at": iso(datetime.now(UTC)),
             "target": self._name,
@@ -124,18 +144,17 @@ class Examiner:
             "seen": None if seen is None else {**asdict(seen), "life": str(seen.life)},
             "engine": dict(description.facts),
             "processes": [dict(each) for each in description.processes],
-            "gpu": [asdict(gpu) for gpu in gpus or ()],
-            "log": redacted(log),
-            "errors": errors,
+            "gpu": [asdict(gpu) for gpu in found.gpus or ()],
+            "log": redacted(found.log, is_cut=len(found.log.encode(errors="replace")) >= LOG_BYTES),
+            "errors": found.errors,
             "observations": to_json(case.recording, now=case.as_of),
             "policy": asdict(case.policy),
         }
 
-    async def _keep(self, incident: str, bundle: Mapping[str, Any]) -> None:
-        try:
-            await self._store.keep_evidence(incident, self._name, bundle)
-        except (*UNUSABLE, ValueError) as error:
-            logger.error("{}: the evidence could not be kept: {}", self._name, error)
+
+def _words(error: Exception) -> str:
+    """Return what a fault says that nobody foresaw: its words alone are often but a key or a number."""
+    return f"{type(error).__name__}: {error}"
 
 
 def _statement(said: Statement, *, now: float) -> dict[str, Any]:

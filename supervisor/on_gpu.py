@@ -19,7 +19,7 @@ from supervisor.core.observations import EngineSeen, Life
 from supervisor.engines.base import Engine
 from supervisor.errors import SupervisorError
 from supervisor.examine import WITHIN_S, Memories
-from supervisor.probes.base import GpuMemory
+from supervisor.probes.base import GpuMemory, HostWork
 from supervisor.probes.vram import who_holds
 from supervisor.room import held_by, obstacle
 
@@ -34,6 +34,25 @@ class GpuHost(Memories, Protocol):
     async def given_back(self, pids: frozenset[int], *, within_s: float) -> tuple[GpuMemory, ...]:
         """Return the GPUs whose memory one of `pids`, or a process that is gone, still holds after `within_s`."""
         ...
+
+
+class Elsewhere:
+    """The host of an engine that is on another machine: nobody here can be asked about its GPUs, or its processes.
+
+    What this host knows by the same numbers is somebody else's.
+    """
+
+    async def work(self, pid: int) -> HostWork:  # noqa: ARG002 - the Protocol's
+        """Return what is said of a process that nobody here can see."""
+        return HostWork()
+
+    async def memory(self) -> tuple[GpuMemory, ...] | None:
+        """Return that there is nobody to ask."""
+        return None
+
+    async def given_back(self, pids: frozenset[int], *, within_s: float) -> tuple[GpuMemory, ...]:  # noqa: ARG002
+        """Wait for nothing."""
+        return ()
 
 
 class NoRoom(Exception):
@@ -126,7 +145,7 @@ class OnGpu:
 
     async def _look(self) -> Stay | None:
         """Return how the target is on GPUs, and learn what it holds; None: on none, or nobody can tell."""
-        gpus = await self._host.memory()
+        gpus = await self._memory()
         if not gpus:
             return None
         try:
@@ -156,14 +175,15 @@ class OnGpu:
         try:
             async with asyncio.timeout(WITHIN_S):
                 description = await self._engine.describe(self._engine_name)
-        except (SupervisorError, TimeoutError):
+        except Exception as error:  # noqa: BLE001 - what hangs must not live on for a fault of ours
+            logger.debug("{}: its processes are not known: {}: {}", self._name, type(error).__name__, error)
             return frozenset({seen.pid})
         return frozenset({seen.pid, *(each["pid"] for each in description.processes if "pid" in each)})
 
     async def _see_off(self, stay: Stay) -> None:
         """Wait until its memory is given back: whoever is started next may need it."""
-        held = await self._host.given_back(stay.pids, within_s=self._given_back_s) if stay.pids else ()
-        if held := held_by(held, stay.pids):
+        held = await self._kept(stay) if stay.pids else ()
+        if held:
             logger.warning(
                 "{}: stopped, and its GPU memory is not given back: {}", self._name, who_holds(held, gone=stay.pids)
             )
@@ -186,9 +206,25 @@ class OnGpu:
         raise NoRoom(Failed(reason="NoRoom", message=WANTS_MEMORY, counts=stay.runs, diagnosis=diagnosis))
 
     async def _obstacle(self, stay: Stay) -> Diagnosis | None:
-        kept = held_by(await self._host.given_back(stay.pids, within_s=self._given_back_s), stay.pids)
-        gpus = await self._host.memory() or ()
+        kept = await self._kept(stay)
+        gpus = await self._memory() or ()
         return obstacle(gpus, kept=kept, pids=stay.pids, needs_bytes=stay.needs_bytes)
+
+    async def _memory(self) -> tuple[GpuMemory, ...] | None:
+        try:
+            return await self._host.memory()
+        except Exception as error:  # noqa: BLE001 - as above; nor must what was stopped stay so
+            logger.opt(exception=error).error("{}: our own look at the GPUs failed", self._name)
+            return None
+
+    async def _kept(self, stay: Stay) -> tuple[GpuMemory, ...]:
+        """Return the GPUs whose memory its last life has not given back in time."""
+        try:
+            held = await self._host.given_back(stay.pids, within_s=self._given_back_s)
+        except Exception as error:  # noqa: BLE001 - as above
+            logger.opt(exception=error).error("{}: our own look at the GPUs failed", self._name)
+            return ()
+        return held_by(held, stay.pids)
 
 
 def _made(seen: EngineSeen) -> str:

@@ -1,9 +1,11 @@
 """Say what keeps a target from being started on a GPU, and what a person can do about it. Asks nobody."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from supervisor.core.cause import Cause, Diagnosis, shortened, size
 from supervisor.core.cause_signs import MEND_THE_GPU
+from supervisor.core.diagnose import FULL_SHARE
 from supervisor.probes.base import GpuMemory
 from supervisor.probes.vram import DRIVERS_OWN_BYTES, MOST_NAMED, room, who_holds
 
@@ -33,6 +35,19 @@ def obstacle(
     return _out_of_vram(says, f"{cure(full, pids)}, or {ASK_FOR_LESS}")
 
 
+def its_gpu(gpus: tuple[GpuMemory, ...], facts: Mapping[str, Any]) -> GpuMemory | None:
+    """Return the GPU whose memory tells something of a target that is on one; `facts` are how it was made.
+
+    Where it was given one alone, or there is but one, that is it. Of several nobody knows which is its own: they tell
+    something once all of them are full, and then it is the emptiest.
+    """
+    given = _given(gpus, facts)
+    emptiest = min((gpu for gpu in given if not gpu.is_lost), key=_used_share, default=None)
+    if emptiest is None or (len(given) > 1 and _used_share(emptiest) < FULL_SHARE):
+        return None
+    return emptiest
+
+
 def held_by(gpus: Iterable[GpuMemory], pids: frozenset[int]) -> tuple[GpuMemory, ...]:
     """Return the GPUs of which one of `pids` holds memory."""
     return tuple(gpu for gpu in gpus if any(holder.pid in pids for holder in gpu.holders))
@@ -41,6 +56,20 @@ def held_by(gpus: Iterable[GpuMemory], pids: frozenset[int]) -> tuple[GpuMemory,
 def cure(gpus: Iterable[GpuMemory], pids: frozenset[int]) -> str:
     """Return what frees the memory of `gpus`; `pids` are those who ought not to hold any more of it."""
     return ", or ".join(step for gpu in gpus for step in _steps(gpu, pids))
+
+
+def _given(gpus: tuple[GpuMemory, ...], facts: Mapping[str, Any]) -> tuple[GpuMemory, ...]:
+    """Return those that it was given by name or number; all of them where that is not said, or not of all."""
+    asked = [each.get("ids") for each in facts.get("gpus", ())]
+    if not asked or not all(asked):
+        return gpus
+    names = {str(name) for ids in asked for name in ids}
+    found = tuple(gpu for gpu in gpus if names & {str(gpu.index), gpu.uuid})
+    return found if len(found) == len(names) else gpus
+
+
+def _used_share(gpu: GpuMemory) -> float:
+    return gpu.used_bytes / max(1, gpu.total_bytes)
 
 
 def _steps(gpu: GpuMemory, pids: frozenset[int]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from supervisor import examine
-from supervisor.core.cause import GIB, Cause
+from supervisor.core.cause import GIB, Cause, Diagnosis
 from supervisor.core.evidence import Evidence
 from supervisor.core.observations import EngineSeen, EngineSilent, Life
 from supervisor.core.policy import Policy
@@ -21,7 +21,7 @@ from supervisor.core.statements import Statement, Witness
 from supervisor.core.verdict import NOTHING_LEARNED, Judgement, Verdict
 from supervisor.engines.base import Description
 from supervisor.errors import EngineUnreachable
-from supervisor.examine import Examiner
+from supervisor.examine import LOG_BYTES, Examiner
 from supervisor.messages import Case
 from supervisor.probes.base import GpuMemory
 from tests.fakes.engine import ScriptedEngine, ScriptedHost
@@ -38,7 +38,7 @@ class Shelf:
 
     def __init__(self) -> None:
         self.kept: list[tuple[str, str, Mapping[str, Any]]] = []
-        self.problem: Exception | None = None
+        self.problem: BaseException | None = None
 
     async def keep_evidence(self, incident: str, target: str, bundle: Mapping[str, Any], /) -> None:
         if self.problem is not None:
@@ -106,6 +106,16 @@ async def test_what_users_wrote_is_not_kept(surgery: Surgery) -> None:
     assert "my secret" not in str(surgery.bundle)
 
 
+async def test_what_users_wrote_is_not_kept_where_its_beginning_is_cut_off_either(surgery: Surgery) -> None:
+    begun_before, after = 'my secret, in more words"}]}', "srv  update_slots: all slots are idle\n"
+    surgery.engine.log = f"{begun_before}\n{after * LOG_BYTES}"[:LOG_BYTES]
+
+    await surgery.examiner.examine(CASE, RUNNING)
+
+    assert "my secret" not in surgery.bundle["log"]
+    assert "all slots are idle" in surgery.bundle["log"]
+
+
 async def test_an_engine_that_tells_nothing_keeps_nobody_from_a_diagnosis(surgery: Surgery) -> None:
     surgery.engine.log = surgery.engine.description = EngineUnreachable("Docker did not answer")
 
@@ -129,7 +139,9 @@ async def test_whoever_does_not_answer_is_not_waited_for(surgery: Surgery, monke
     assert surgery.bundle["errors"] == ["no answer within 0.05s"]
 
 
-@pytest.mark.parametrize("problem", [sqlite3.OperationalError("disk full"), OSError(28, "disk full"), TimeoutError()])
+@pytest.mark.parametrize(
+    "problem", [sqlite3.OperationalError("disk full"), OSError(28, "disk full"), TimeoutError(), KeyError("?")]
+)
 async def test_evidence_that_cannot_be_kept_holds_nothing_up(surgery: Surgery, problem: Exception) -> None:
     surgery.shelf.problem = problem
 
@@ -138,10 +150,84 @@ async def test_evidence_that_cannot_be_kept_holds_nothing_up(surgery: Surgery, p
     assert diagnosis.helps_restart
 
 
+class Unforeseen(Exception):
+    """Nobody wrote of it anywhere."""
+
+
+async def test_what_nobody_foresaw_is_noted_and_keeps_nobody_from_a_diagnosis(
+    surgery: Surgery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def garbled() -> tuple[GpuMemory, ...] | None:
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+
+    surgery.engine.description, surgery.engine.log = KeyError("State"), Unforeseen("no words")
+    monkeypatch.setattr(surgery.host, "memory", garbled)
+
+    diagnosis = await surgery.examiner.examine(CASE, RUNNING)
+
+    assert (diagnosis.cause, diagnosis.helps_restart) == (Cause.HUNG, True)
+    assert surgery.bundle["errors"][:2] == ["KeyError: 'State'", "Unforeseen: no words"]
+    assert surgery.bundle["errors"][2].startswith("UnicodeDecodeError: ")
+
+
+async def test_a_fault_in_the_diagnosis_forbids_no_restart(surgery: Surgery) -> None:
+    surgery.engine.description = Description(facts={"gpus": 7})
+    surgery.host.gpus = (GpuMemory(index=0, used_bytes=GIB, total_bytes=12 * GIB),)
+
+    diagnosis = await surgery.examiner.examine(CASE, replace(RUNNING, uses_gpu=True))
+
+    assert (diagnosis.cause, diagnosis.says, diagnosis.helps_restart) == (Cause.UNKNOWN, HUNG.message, True)
+    assert surgery.bundle["errors"] == ["TypeError: 'int' object is not iterable"]
+
+
+async def test_evidence_that_cannot_be_put_together_holds_nothing_up(surgery: Surgery) -> None:
+    surgery.engine.description = Description(processes=("no mapping",))  # type: ignore[arg-type]
+
+    diagnosis = await surgery.examiner.examine(CASE, RUNNING)
+
+    assert diagnosis.cause is Cause.HUNG
+    assert surgery.shelf.kept == []
+
+
+async def test_whoever_is_cancelled_stays_so(surgery: Surgery) -> None:
+    surgery.shelf.problem = asyncio.CancelledError()
+
+    with pytest.raises(asyncio.CancelledError):
+        await surgery.examiner.examine(CASE, RUNNING)
+
+
 async def test_without_a_trouble_there_is_nothing_to_keep(surgery: Surgery) -> None:
     await surgery.examiner.examine(Case(instance="one", incident="", judgement=HUNG, as_of=0.0), RUNNING)
 
     assert surgery.shelf.kept == []
+
+
+async def never_ready(surgery: Surgery, *gpus: GpuMemory) -> Diagnosis:
+    """Look into one that was given a GPU, and whose model could not be loaded for a reason that it does not tell."""
+    judgement = Judgement(verdict=Verdict.DOWN, reason="Exited", message="exited with code 1")
+    surgery.host.gpus = gpus
+    surgery.engine.log = "srv    load_model: failed to load model, '/models/phi-3.gguf'"
+    exited = EngineSeen(life=Life.EXITED, instance="one", exit_code=1, uses_gpu=True)
+    return await surgery.examiner.examine(Case(instance="one", incident="", judgement=judgement, as_of=0.0), exited)
+
+
+FULL = GpuMemory(index=0, used_bytes=int(11.9 * GIB), total_bytes=12 * GIB)
+EMPTY = GpuMemory(index=1, used_bytes=0, total_bytes=12 * GIB)
+
+
+async def test_a_gpu_that_somebody_else_fills_forbids_no_restart(surgery: Surgery) -> None:
+    diagnosis = await never_ready(surgery, FULL, EMPTY)
+
+    assert (diagnosis.cause, diagnosis.helps_restart) == (Cause.NEVER_READY, True)
+    assert "free" not in diagnosis.says
+
+
+async def test_the_gpu_that_it_was_given_may_be_full(surgery: Surgery) -> None:
+    surgery.engine.description = Description(facts={"gpus": [{"ids": ["0"]}]})
+
+    diagnosis = await never_ready(surgery, FULL, EMPTY)
+
+    assert (diagnosis.cause, diagnosis.helps_restart) == (Cause.OUT_OF_VRAM, False)
 
 
 async def test_a_full_gpu_is_told_where_the_target_was_given_one(surgery: Surgery) -> None:

@@ -89,8 +89,8 @@ class Store:
 
     async def end(self, number: int, outcome: str, *, counts: bool = True) -> None:
         """Write down how act `number` ended; `counts` False where nothing was tried after all."""
-        at = _now()
-        await self._call(lambda database: changes.end(database, number, outcome, at=at, counts=counts))
+        at, said = _now(), rows.text(outcome)
+        await self._call(lambda database: changes.end(database, number, said, at=at, counts=counts))
 
     async def keep_incident(self, incident: Incident, *, now: float, instead_of: str | None = None) -> None:
         """Write down how an incident stands at the monotonic time `now`.

@@ -317,3 +317,12 @@ async def test_a_restart_of_before_somebody_set_the_clock_back_is_none_of_just_n
         memory = await store.remember("planner", window_s=WINDOW_S)
 
     assert memory.restart_ages_s == ()
+
+
+async def test_an_outcome_with_half_a_character_is_an_outcome(tmp_path: Path) -> None:
+    async with opened(tmp_path / "history.sqlite") as store:
+        number = await store.begin("planner", Act(verb=Verb.RESTART, grace_s=2.0, by_operator=False))
+
+        await store.end(number, "refused: \udcff")
+
+    assert query(tmp_path / "history.sqlite", "SELECT outcome FROM acts") == [("refused: ?",)]
