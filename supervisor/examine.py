@@ -28,6 +28,7 @@ from supervisor.room import its_gpu
 
 WITHIN_S = 2.0  # for all that is asked, at the same time
 LOG_BYTES = 16_384
+LOG_LINES = 1000  # no engine is asked for more
 T = TypeVar("T")
 
 
@@ -145,7 +146,7 @@ class Examiner:
             "engine": dict(description.facts),
             "processes": [dict(each) for each in description.processes],
             "gpu": [asdict(gpu) for gpu in found.gpus or ()],
-            "log": redacted(found.log, is_cut=len(found.log.encode(errors="replace")) >= LOG_BYTES),
+            "log": redacted(found.log, is_cut=_is_cut(found.log)),
             "errors": found.errors,
             "observations": to_json(case.recording, now=case.as_of),
             "policy": asdict(case.policy),
@@ -155,6 +156,11 @@ class Examiner:
 def _words(error: Exception) -> str:
     """Return what a fault says that nobody foresaw: its words alone are often but a key or a number."""
     return f"{type(error).__name__}: {error}"
+
+
+def _is_cut(log: str) -> bool:
+    """Whether the beginning of a log may be missing, and with it what its first line belongs to."""
+    return len(log.encode(errors="replace")) >= LOG_BYTES or log.count("\n") >= LOG_LINES
 
 
 def _statement(said: Statement, *, now: float) -> dict[str, Any]:

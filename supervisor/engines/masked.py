@@ -16,14 +16,22 @@ MOST_NAMES = 64
 MOST_SHOWN = 300  # characters of a word
 
 # A tokenizer is no token. `-hft` is llama.cpp's short for --hf-token.
-NAME = r"(?<![\w.-])(?P<name>[\w.-]*(?:key|token(?!i[sz])|secret|pass|pwd|cred|auth|cookie)[\w.-]*|--?hft)"
+# Looked for ahead and then taken whole, so that no long word is read more than twice.
+TELLING = r"(?:key|token(?!i[sz])|secret|pass|pwd|cred|auth|cookie)"
+NAME = rf"(?<![\w.-])(?P<name>(?=[\w.-]*?{TELLING})[\w.-]*+|--?hft)"
 # One word as a shell reads it. A quote that is never closed, as at the end of a nested command line, hides the rest.
 WORD = r"""(?:"(?:[^"\\]|\\.)*(?:"|\\?\Z)|'[^']*(?:'|\Z)|\\.|\\\Z|[^\s'"\\])+"""
+# Several values, as Python and JSON write them. Where a quote or the bracket is never closed, all the rest.
+LIST = r"""\[(?:"(?:[^"\\]|\\.)*(?:"|\\?\Z)|'(?:[^'\\]|\\.)*(?:'|\\?\Z)|[^\]'"])*\]?"""
 FLAG = re.compile(rf"(?=-){NAME}", re.IGNORECASE)
 HOLDS_A_LINE = re.compile(r"-[a-zA-Z]*c")  # sh -c, bash -lc
 CREDENTIALS = re.compile(r"(?<![a-z\d+.-])([a-z][a-z\d+.-]*://)[^\s/'\"]*@", re.IGNORECASE)
 BEARER = re.compile(r"\b(bearer|basic)(\s+)[^\s'\",;]+", re.IGNORECASE)
-KNOWN_SHAPES = re.compile(r"(?<![\w-])(?:hf_|sk-|gh[opsu]_|github_pat_|xox[abp]-|AKIA|eyJ)[\w.-]{10,}")
+# `Authorization: Token value`, whatever the scheme; the scheme itself is hidden as any value is.
+SCHEME = re.compile(r"""(authorization["']?\s*[:=]+\s*["']?[\w-]+\s+)[^\s'",;]+""", re.IGNORECASE)
+KNOWN_SHAPES = re.compile(
+    r"(?<![\w-])(?:hf_|sk[-_]|gh[oprsu]_|github_pat_|glpat-|xox[abeprs]-|nvapi-|gsk_|A[KS]IA|AIza|eyJ)[\w.-]{10,}"
+)
 PATH = re.compile(r"/[\w./@+-]*")
 
 
@@ -39,7 +47,7 @@ def _given(value: str) -> re.Pattern[str]:
 
 # In one argument nobody can tell where a value ends but at the argument's end; in a line for a shell, its quotes tell.
 IN_AN_ARGUMENT = (_assigned(".+"), _given(".+"))
-IN_A_LINE = (_assigned(WORD), _given(rf"{WORD}(?:\s+(?!-){WORD})*"))
+IN_A_LINE = (_assigned(rf"{LIST}|{WORD}"), _given(rf"{WORD}(?:\s+(?!-){WORD})*"))
 
 
 def masked(arguments: Iterable[str]) -> list[str]:
@@ -83,7 +91,7 @@ def without_secrets(text: str) -> str:
 
 def _scrubbed(text: str, *, is_line: bool) -> str:
     text = CREDENTIALS.sub(rf"\1{MASK}@", text[:MOST_READ])
-    text = KNOWN_SHAPES.sub(MASK, BEARER.sub(rf"\1\2{MASK}", text))
+    text = KNOWN_SHAPES.sub(MASK, SCHEME.sub(rf"\1{MASK}", BEARER.sub(rf"\1\2{MASK}", text)))
     for pattern in IN_A_LINE if is_line else IN_AN_ARGUMENT:
         text = pattern.sub(_hidden, text)
     return text
@@ -95,7 +103,7 @@ def _hidden(match: re.Match[str]) -> str:
 
 
 def _is_harmless(name: str, value: str) -> bool:
-    """Return whether it is a number of tokens, or only the place where a secret lies."""
+    """Return whether it is a number of tokens, a name that Python missed, or only the place where a secret lies."""
     name = name.lower()
-    is_count = name.endswith("tokens") and value.isdecimal()
-    return is_count or (name.endswith(("file", "path")) and PATH.fullmatch(value) is not None)
+    is_count = name.endswith(("tokens", "token_ids_len")) and value.rstrip(",;.)]}").isdecimal()
+    return is_count or name == "keyerror" or (name.endswith(("file", "path")) and PATH.fullmatch(value) is not None)
