@@ -231,7 +231,7 @@ class Daemon:
         if memory.is_cut_short:
             logger.warning("{}: an earlier daemon died in the midst of an act on it; looking what became of it", name)
         if memory.is_cut_short or memory.is_ours:
-            target.engine.mark_ours(target.engine_name)
+            target.engine.mark_ours(target.engine_name, over_at=memory.over_at)
         learned = await self._remembered(store.baseline(name), None, f"what is normal for {name} is learned anew")
         reading = store.open_incident(name, now=time.monotonic())
         incident = await self._remembered(reading, None, f"the trouble that {name} may be in is taken for a new one")

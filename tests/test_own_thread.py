@@ -1,11 +1,13 @@
 """The thread for calls that may hang."""
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,6 +66,57 @@ async def test_a_call_given_up_before_its_turn_is_never_begun(gate: threading.Ev
 
     thread.close()
     assert begun == ["wanted"]
+
+
+async def test_nothing_piles_up_behind_a_call_that_hangs(gate: threading.Event) -> None:
+    thread, kept = OwnThread("own"), weakref.WeakSet[threading.Event]()
+    hanging = asyncio.create_task(thread.do(gate.wait))
+    await asyncio.sleep(0)
+
+    async def give_up() -> None:
+        wanted = threading.Event()
+        kept.add(wanted)
+        async with asyncio.timeout(0):
+            await thread.do(wanted.set)
+
+    await asyncio.gather(*(give_up() for _ in range(100)), return_exceptions=True)
+    await asyncio.sleep(0.01)  # the loop lets go of what it held
+    gc.collect()
+    left = len(kept)
+
+    gate.set()
+    await hanging
+    thread.close()
+    assert left == 0
+
+
+async def test_nothing_more_is_taken_while_a_call_is_overdue_and_everything_is_once_it_is_over(
+    gate: threading.Event,
+) -> None:
+    thread, begun = OwnThread("own", overdue_after_s=0.1), []
+    hanging = asyncio.create_task(thread.do(gate.wait))
+    await asyncio.sleep(0.2)
+
+    with pytest.raises(TimeoutError, match=r"not tried: an earlier call \(own\) has hung") as raised:
+        async with asyncio.timeout(0.01):
+            await thread.do(lambda: begun.append("too late"))
+    gate.set()
+    await hanging
+    await thread.do(lambda: begun.append("wanted"))
+
+    thread.close()
+    assert raised.value.strerror  # as any other error of the disk has
+    assert begun == ["wanted"]
+
+
+async def test_a_call_that_was_late_does_not_make_the_next_one_late(gate: threading.Event) -> None:
+    thread = OwnThread("own", overdue_after_s=0.05)
+    threading.Timer(0.1, gate.set).start()
+
+    for _ in range(20):
+        assert await thread.do(gate.wait)
+
+    thread.close()
 
 
 async def test_closing_waits_for_what_was_given_and_for_the_last_word(gate: threading.Event) -> None:

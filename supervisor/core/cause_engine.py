@@ -9,6 +9,8 @@ MOST_READ = 2000  # characters; an engine that tells more tells it at the beginn
 
 ADDRESS = r"(?P<where>[\w.:\[\]/-]{1,60}?)"
 NAME = r"[\"']?(?P<name>[\w./:@-]{1,160})"
+# Where somebody has written a whole command line in place of a program, its first word: the rest may hold a secret.
+PROGRAM = r"(?P<name>[^\s\"'=]{1,120})(?:[\s=][^\n\"']{0,1000})?"
 FREE_THE_PORT = "stop what holds it (`ss -ltnp` tells who), or give this target another port"
 GET_THE_IMAGE = "pull or build the image, then create the container again (`docker compose up -d`)"
 JOIN_A_NETWORK = "create the container again (`docker compose up -d`), or connect it by `docker network connect`"
@@ -130,25 +132,32 @@ SIGNS = (
     ),
     sign(
         Cause.BAD_FLAG,
-        r"exec: \"(?P<name>[^\n\"]{1,120})\": (?:executable file not found|stat |no such file)",
+        rf"exec: \"{PROGRAM}\": (?:executable file not found|stat |no such file)",
         "there is no program {name} in its image",
         "correct the container's command, or use an image that has the program",
     ),
     sign(
         Cause.BAD_FLAG,
-        r"exec: \"(?P<name>[^\n\"]{1,120})\": permission denied",
+        rf"exec: \"{PROGRAM}\": permission denied",
         "{name} is no program that may be run",
         "correct the container's command, or make the file executable (chmod +x)",
     ),
     sign(
         Cause.BAD_FLAG,
-        r"cannot run '(?P<name>[^\n']{1,120})': its working directory (?P<path>[^\n]{1,160}) does not exist",
+        # A secret at its end was hidden, and with it whatever followed.
+        rf"exec: \"{PROGRAM}\*\*\*$",
+        "its program {name} cannot be run",
+        "correct the container's command: a program and its arguments are words of their own",
+    ),
+    sign(
+        Cause.BAD_FLAG,
+        rf"cannot run '{PROGRAM}': its working directory (?P<path>[^\n]{{1,160}}) does not exist",
         "its working directory {path} does not exist",
         "make that directory, or correct it in settings.toml",
     ),
     sign(
         Cause.BAD_FLAG,
-        r"cannot run '(?P<name>[^\n']{1,120})': ",
+        rf"cannot run '{PROGRAM}': ",
         "its program {name} cannot be run",
         "install the program, make it executable, or correct `command` in settings.toml",
     ),

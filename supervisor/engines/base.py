@@ -83,8 +83,12 @@ class Engine(Protocol):
         """Yield changes for ever, reconnecting by itself; `Changed(name=None)` after every (re)connection."""
         ...
 
-    def mark_ours(self, name: str) -> None:
-        """Take note that the stop `name` is found in was begun by an earlier daemon of ours, not by an operator."""
+    def mark_ours(self, name: str, *, over_at: float | None = None) -> None:
+        """Take note that the stop `name` is found in was begun by an earlier daemon of ours, not by an operator.
+
+        That daemon's act was over at the wall time `over_at`, and what was stopped long after is an operator's all the
+        same; None: it was cut short, or nobody knows when. What runs is not taken for stopped by us when it ends later.
+        """
         ...
 
     async def close(self) -> None:

@@ -1,38 +1,34 @@
 """Containers of a Docker engine, by name. Translates and does nothing else: no thresholds, no retries, no opinions."""
 
 import asyncio
-import contextlib
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 from docker import APIClient
-from docker.errors import NotFound
 from loguru import logger
 
 from supervisor.core.observations import EngineSeen, Life
 from supervisor.engines.base import Changed, Description
 from supervisor.engines.circumstances import MISSING, MOST, Thing
 from supervisor.engines.docker_calls import EngineCalls
-from supervisor.engines.docker_circumstances import Around, depends_on, made_for, neighbour_of, read_around
-from supervisor.engines.docker_ends import Ends
+from supervisor.engines.docker_circumstances import depends_on, read_around
+from supervisor.engines.docker_ends import ENDED, Ends
 from supervisor.engines.docker_events import Connected, Ended, EventStream
-from supervisor.engines.docker_facts import NO_CONTAINER, PS_ARGUMENTS, is_detached, read_facts, read_top
-from supervisor.engines.docker_pool import SDK_ERRORS, UNIX, T, connect
+from supervisor.engines.docker_facts import NO_CONTAINER, is_detached, read_facts
+from supervisor.engines.docker_looks import around, existing, find, processes, remembered
+from supervisor.engines.docker_pool import UNIX, T
 from supervisor.engines.docker_state import (
     Attributes,
     ContainerEvent,
     Memory,
+    is_told_to_end,
     read_container,
-    read_event,
-    read_time,
     was_asked_to_end,
 )
 from supervisor.engines.host_looks import HostLooks
-from supervisor.engines.waits import belongs, waits
-from supervisor.errors import SupervisorError, TargetMissing
+from supervisor.errors import SupervisorError
 
 # The SDK gives up first, so that an unanswered call gives its thread back.
 CLIENT_SHARE = 0.8
@@ -56,7 +52,8 @@ class DockerEngine:
         """Connect to nothing yet: the engine may come later.
 
         `timeout_s` bounds every call, on top of the grace where one is given; `workers` bounds the threads that a hung
-        engine can hold; a stream without events is pinged every `ping_every_s`; `clock` is wall time.
+        engine can hold, and for the record as many again; a stream without events is pinged every `ping_every_s`;
+        `clock` is wall time.
         """
         self._host = host
         self._timeout_s = timeout_s
@@ -64,6 +61,9 @@ class DockerEngine:
         self._ping_every_s = ping_every_s
         self._clock = clock
         self._calls = EngineCalls(host=host, client_timeout_s=self._client_timeout_s, workers=workers)
+        # What is asked for the record may hang, or trickle for ever: whoever stops a target waits neither for it
+        # nor for a thread.
+        self._record_calls = EngineCalls(host=host, client_timeout_s=self._client_timeout_s, workers=workers)
         self._host_looks = HostLooks(limit_s=timeout_s)
         self._ends = Ends(clock=clock)
         self._streams: set[EventStream] = set()
@@ -73,8 +73,11 @@ class DockerEngine:
         """Return what the engine knows about container `name`."""
         container = await self._find(name)
         if container is None:
+            self._ends.forget(name)
             return EngineSeen(life=Life.MISSING)
         seen = read_container(container, now=self._clock())
+        if self._ends.is_marked(name):
+            self._ends.meet(name, seen, is_told_to_end=await self._is_told_to_end(name, container, seen))
         return replace(seen, stopped_by_operator=await self._is_by_operator(name, container, seen))
 
     async def start(self, name: str) -> None:
@@ -96,7 +99,7 @@ class DockerEngine:
         """Return the CPU seconds of the container's whole control group; None while it does not run."""
 
         def sample(client: APIClient) -> float | None:
-            container = _existing(find(client, name), name, "sample")
+            container = existing(find(client, name), name, "sample")
             if not container["State"]["Running"]:
                 return None
             # Without one_shot every answer takes two seconds. With it the first comes at once, the next not before the
@@ -111,9 +114,9 @@ class DockerEngine:
         lines = min(max(1, max_bytes), MOST_LINES)
 
         def read(client: APIClient) -> bytes:
-            return client.logs(_existing(find(client, name), name, "read the log of")["Id"], tail=lines)
+            return client.logs(existing(find(client, name), name, "read the log of")["Id"], tail=lines)
 
-        tail = await self._look(name, f"read the log of {name}", read)
+        tail = await self._ask_for_record("log", name, f"read the log of {name}", read)
         return tail[-max_bytes:].decode(errors="replace") if max_bytes > 0 else ""
 
     async def describe(self, name: str) -> Description:
@@ -123,12 +126,10 @@ class DockerEngine:
             container = find(client, name)
             if container is None:
                 return Description(facts=NO_CONTAINER)
-            processes = _processes(client, container)
-            return Description(
-                facts=read_facts(container), processes=tuple(processes), is_detached=is_detached(container)
-            )
+            found = processes(client, container)
+            return Description(facts=read_facts(container), processes=tuple(found), is_detached=is_detached(container))
 
-        return await self._look(name, f"describe {name}", ask)
+        return await self._ask_for_record("describe", name, f"describe {name}", ask)
 
     async def circumstances(self, name: str) -> Mapping[str, str]:
         """Return what the engine knows around container `name`, and what we see of it where the engine is on our host.
@@ -140,10 +141,10 @@ class DockerEngine:
             container = find(client, name)
             if container is None:
                 return {"container": MISSING}, {}
-            words = read_around(container, _around(client, container))
+            words = read_around(container, around(client, container))
             return words, depends_on(container, most=MOST - len(words))
 
-        words, things = await self._look(name, f"tell what {name} depends on", ask)
+        words, things = await self._ask_for_record("around", name, f"tell what {name} depends on", ask)
         return words | (await self._host_looks.words(name, things) if self._host.startswith(UNIX) else {})
 
     async def watch(self) -> AsyncIterator[Changed]:
@@ -165,9 +166,9 @@ class DockerEngine:
             await asyncio.sleep(retry_s)
             retry_s = min(2 * retry_s, RETRY_MAX_S)
 
-    def mark_ours(self, name: str) -> None:
-        """Take the stop that `name` is found in for ours: an earlier daemon of ours died over it."""
-        self._ends.mark(name)
+    def mark_ours(self, name: str, *, over_at: float | None = None) -> None:
+        """Take the stop that `name` is found in for ours, if it can be."""
+        self._ends.mark(name, over_at=over_at)
 
     async def close(self) -> None:
         """Cut the events and leave the threads; one that a hung engine holds does not keep the process from ending."""
@@ -175,13 +176,14 @@ class DockerEngine:
         for stream in self._streams:
             stream.cut()
         self._calls.close()
+        self._record_calls.close()
         self._host_looks.close()
 
     async def _find(self, name: str) -> Attributes | None:
         return await self._look(name, f"inspect {name}", lambda client: find(client, name))
 
     async def _existing(self, name: str, verb: str) -> Attributes:
-        return _existing(await self._find(name), name, verb)
+        return existing(await self._find(name), name, verb)
 
     async def _end(self, name: str, verb: str, end: Callable[[APIClient, str, int], None], *, grace_s: float) -> None:
         """Stop or restart, and know the end that follows for ours."""
@@ -202,6 +204,16 @@ class DockerEngine:
     async def _look(self, name: str, what: str, work: Callable[[APIClient], T]) -> T:
         return await self._calls.ask(("look", name), what, work, limit_s=self._timeout_s)
 
+    async def _ask_for_record(self, kind: str, name: str, what: str, work: Callable[[APIClient], T]) -> T:
+        return await self._record_calls.ask((kind, name), what, work, limit_s=self._timeout_s)
+
+    async def _is_told_to_end(self, name: str, container: Attributes, seen: EngineSeen) -> bool:
+        """Return whether it still lives, and somebody has told it to go."""
+        if seen.life in ENDED:
+            return False
+        what = f"tell whether {name} was told to go"
+        return await self._look(name, what, lambda _: is_told_to_end(container, self._remembered()))
+
     async def _is_by_operator(self, name: str, container: Attributes, seen: EngineSeen) -> bool:
         """Return whether somebody else has paused it, stopped it, or is about to."""
         if seen.life is Life.PAUSED:
@@ -219,17 +231,7 @@ class DockerEngine:
         return known
 
     def _remembered(self) -> Memory:
-        """Return the engine's memory.
-
-        Over new connections, always: an engine that shuts down ends every container as if an operator had, and goes on
-        answering on old connections while it does, but accepts no new ones.
-        """
-        with contextlib.closing(connect(self._host, timeout_s=self._client_timeout_s)) as client:
-            # By the engine's own clock: a moment in its future would hold the call until then.
-            info = client.info()
-            now = read_time(info["SystemTime"])
-            events = client.events(since=1, until=now.timestamp() if now else 0, decode=True)  # type: ignore[call-overload]
-            return Memory(events=tuple(map(read_event, events)), keeps_containers=info.get("LiveRestoreEnabled", False))
+        return remembered(self._host, timeout_s=self._client_timeout_s)
 
     async def _next(self, stream: EventStream) -> Connected | ContainerEvent | Ended:
         while True:
@@ -247,45 +249,3 @@ class DockerEngine:
             return [Changed(name=None, what="connected")]
         self._ends.take(item)
         return [Changed(name=name, what=str(item)) for name in item.names]
-
-
-def find(client: APIClient, name: str) -> Attributes | None:
-    """Return container `name`; the engine would also take the first digits of an id for a name."""
-    container = _or_none(client.inspect_container, name)
-    return container if container and container["Name"] == f"/{name}" else None
-
-
-def _processes(client: APIClient, container: Attributes) -> list[dict[str, Any]]:
-    """Return what runs in a container: what the engine's `ps` tells, and the kernel of what it shows us."""
-    if not container["State"]["Running"]:
-        return []
-    try:
-        found = read_top(client.top(container["Id"], ps_args=PS_ARGUMENTS))
-    except SDK_ERRORS:  # it has just ended, its `ps` knows other arguments or hangs: the rest is known all the same
-        return []
-    waiting = waits(each["pid"] for each in found if belongs(each["pid"], container["Id"]))
-    return [each | waiting.get(each["pid"], {}) for each in found]
-
-
-def _around(client: APIClient, container: Attributes) -> Around:
-    neighbour = neighbour_of(container)
-    beside = _or_none(client.inspect_container, neighbour) if neighbour else None
-    networks = client.networks() if made_for(container) else []
-    return Around(
-        has_image=_or_none(client.inspect_image, container["Image"]) is not None,
-        networks={each["Name"]: each["Id"] for each in networks},
-        neighbour=beside["State"]["Status"] if beside else MISSING,
-    )
-
-
-def _or_none(inspect: Callable[[str], Attributes], what: str) -> Attributes | None:
-    try:
-        return inspect(what)
-    except NotFound:
-        return None
-
-
-def _existing(container: Attributes | None, name: str, verb: str) -> Attributes:
-    if container is None:
-        raise TargetMissing(f"Docker could not {verb} {name}: it has no container of that name; create it first")
-    return container

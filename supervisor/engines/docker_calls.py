@@ -17,6 +17,7 @@ from docker import APIClient
 from docker.errors import APIError, NotFound
 
 from supervisor.engines.docker_pool import SDK_ERRORS, ClientPool
+from supervisor.engines.masked import without_secrets
 from supervisor.errors import EngineRefused, EngineUnreachable, SupervisorError, TargetMissing
 
 T = TypeVar("T")
@@ -108,10 +109,15 @@ async def _finished(future: Future[Any]) -> None:
 def translated(error: Exception, *, what: str, host: str) -> SupervisorError:
     """Return our error for one of the SDK's."""
     if isinstance(error, NotFound):
-        return TargetMissing(f"Docker did not {what}: {error.explanation or error}")
+        return TargetMissing(f"Docker did not {what}: {_words(error)}")
     if isinstance(error, APIError) and error.response is not None:
-        return EngineRefused(f"Docker did not {what}: {error.explanation or error}")
+        return EngineRefused(f"Docker did not {what}: {_words(error)}")
     return EngineUnreachable(f"Docker did not {what}: no answer at {host}: {reason(error)}")
+
+
+def _words(error: APIError) -> str:
+    """Return the engine's own words, which may quote the command line of a container."""
+    return without_secrets(str(error.explanation or error))
 
 
 def reason(error: BaseException) -> str:

@@ -6,6 +6,7 @@ the engine to end; by instance, not by time, because events lag and clocks diffe
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from supervisor.core.observations import EngineSeen, Life
 from supervisor.engines.docker_state import ContainerEvent
@@ -16,14 +17,14 @@ CALL_ECHO_S = 60.0
 # A container that an operator has told to go, and that still runs, is on its way out for so long; then it is watched
 # again like any other.
 LEAVING_S = 60.0
+ENDED = (Life.EXITED, Life.CREATED)
 
 
 @dataclass(slots=True, kw_only=True)
 class Ours:
-    """A call of ours that ends `instance` (None: there was none); an open one means whichever is seen next."""
+    """A call of ours that ends `instance` (None: there was none)."""
 
     instance: str | None
-    is_open: bool
     under_way: bool
     over_at: float = 0.0
 
@@ -34,12 +35,14 @@ class Ends:
     def __init__(self, *, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._ours: dict[str, Ours] = {}
+        self._marks: dict[str, float | None] = {}  # when a call of an earlier daemon's was over; None: it was cut short
         self._asked_at: dict[str, float] = {}  # by container id: somebody sent a kill or a stop
         self._deaths: dict[str, tuple[str, bool]] = {}  # the instance, and whether somebody asked for its end
 
     def begin(self, name: str, instance: str | None) -> Ours:
         """Take the end of `instance` for ours from here on."""
-        self._ours[name] = Ours(instance=instance, is_open=False, under_way=True)
+        self._marks.pop(name, None)
+        self._ours[name] = Ours(instance=instance, under_way=True)
         return self._ours[name]
 
     def finish(self, ours: Ours) -> None:
@@ -47,9 +50,34 @@ class Ends:
         ours.under_way = False
         ours.over_at = self._clock()
 
-    def mark(self, name: str) -> None:
-        """Take the present instance of `name` for one that we ended in an earlier life."""
-        self._ours[name] = Ours(instance=None, is_open=True, under_way=False, over_at=self._clock())
+    def mark(self, name: str, *, over_at: float | None) -> None:
+        """Take note that an earlier daemon of ours ended `name`; which instance of it, is to be seen.
+
+        Its call was over at the wall time `over_at`; None: it was cut short.
+        """
+        self._marks[name] = over_at
+
+    def is_marked(self, name: str) -> bool:
+        """Whether it is still to be seen which instance of `name` an earlier daemon of ours ended."""
+        return name in self._marks
+
+    def meet(self, name: str, seen: EngineSeen, *, is_told_to_end: bool) -> None:
+        """Take the first instance that is seen of a marked container for the one that was ended by us.
+
+        Unless it ended long after our call was over, or lives on and nobody has told it to end: that was, or will be,
+        somebody else.
+        """
+        if name not in self._marks:
+            return  # another look was faster, or we have begun to end it ourselves
+        over_at = self._marks.pop(name)
+        ended_at = datetime.fromisoformat(seen.ended_at).timestamp() if seen.ended_at else self._clock()
+        outlived = over_at is not None and ended_at - over_at > CALL_ECHO_S
+        if not outlived and (seen.life in ENDED or is_told_to_end):
+            self._ours[name] = Ours(instance=seen.instance, under_way=False, over_at=over_at or self._clock())
+
+    def forget(self, name: str) -> None:
+        """Drop the mark of a container that is gone: one made anew under its name is another."""
+        self._marks.pop(name, None)
 
     def take(self, event: ContainerEvent) -> None:
         """Learn from one event."""
@@ -76,8 +104,6 @@ class Ends:
             return False
         if ours.under_way:
             return True  # should its engine have restarted it meanwhile, the call met another instance
-        if ours.is_open:
-            ours.instance, ours.is_open = seen.instance, False
         outlived = seen.life is Life.RUNNING and self._clock() - ours.over_at > CALL_ECHO_S
         if ours.instance != seen.instance or outlived:
             del self._ours[name]

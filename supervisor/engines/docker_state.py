@@ -10,6 +10,7 @@ from typing import Any
 
 from supervisor.core.observations import EngineSeen, Life
 from supervisor.engines.arguments import SLEEP_VARIABLE, sleep_idle_s
+from supervisor.engines.masked import without_secrets
 
 Attributes = Mapping[str, Any]  # as the engine's JSON has it
 
@@ -64,6 +65,7 @@ class Memory:
 
     events: tuple[ContainerEvent, ...]
     keeps_containers: bool  # its containers survive its own end (live-restore)
+    asked_at: float = 0.0  # by the engine's clock
 
     @property
     def goes_back_to_start(self) -> bool:
@@ -106,7 +108,8 @@ def read_container(container: Attributes, *, now: float) -> EngineSeen:
         oom_killed=state["OOMKilled"],
         uses_gpu=_uses_gpu(container),
         sleep_idle_s=_sleep_idle_s(container),
-        detail=state.get("Error", "") or ("being removed by somebody" if state["Status"] in REMOVED else ""),
+        detail=without_secrets(state.get("Error") or "")
+        or ("being removed by somebody" if state["Status"] in REMOVED else ""),
     )
 
 
@@ -126,12 +129,23 @@ def was_asked_to_end(container: Attributes, memory: Memory) -> bool:
     started, ended = read_time(state["StartedAt"]), read_time(state["FinishedAt"])
     if started is None or ended is None:
         return False
+    if state.get("Error"):
+        # Whoever ended it wanted it to run again at once, and that start failed: the engine forgets the error with the
+        # next start that does not, and has nothing to stop before.
+        return False
     since = max(started.timestamp(), ended.timestamp() - LONGEST_GRACE_S)
     about_it = [event for event in memory.events if event.id == container["Id"]]
     if any(_asks(event, exit_code=state["ExitCode"]) for event in about_it if event.at >= since):
         return not _was_ended_by_engine(about_it, memory)
     policy = (container["HostConfig"].get("RestartPolicy") or {}).get("Name")
-    return policy in TIRELESS_POLICIES and not state.get("Error")
+    return policy in TIRELESS_POLICIES
+
+
+def is_told_to_end(container: Attributes, memory: Memory) -> bool:
+    """Return whether somebody has told a container to end that still lives, lately enough for it to be on its way."""
+    started = read_time(container["State"]["StartedAt"])
+    since = max(started.timestamp() if started else 0.0, memory.asked_at - LONGEST_GRACE_S)
+    return any(event.is_meant_to_end for event in memory.events if event.id == container["Id"] and event.at >= since)
 
 
 def read_time(text: str) -> datetime | None:

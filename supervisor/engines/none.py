@@ -49,7 +49,7 @@ class NoEngine:
         await asyncio.Event().wait()
         yield Changed(name=None)
 
-    def mark_ours(self, name: str) -> None:
+    def mark_ours(self, name: str, *, over_at: float | None = None) -> None:
         """Take no note: we never stop anything."""
 
     async def close(self) -> None:

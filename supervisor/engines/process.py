@@ -20,6 +20,7 @@ from supervisor.core.observations import EngineSeen, Life
 from supervisor.engines.base import Changed, Description
 from supervisor.engines.circumstances import MISSING
 from supervisor.engines.host_looks import HostLooks
+from supervisor.engines.masked import without_secrets
 from supervisor.engines.process_child import Child, Program, Record, load, save, why_not
 from supervisor.engines.process_facts import NO_PROGRAM, depends_on, read_facts, read_program
 from supervisor.engines.rotate import rotate, tail
@@ -100,7 +101,11 @@ class ProcessEngine:
         """Return at most the last `max_bytes` of what program `name` printed, in this life and earlier ones."""
         self._program(name)
         try:
-            return tail(self._log(name), max_bytes=max_bytes).decode(errors="replace")
+            # In a thread of its own: a disk that hangs keeps neither our loop nor the other looks at this program.
+            end = await self._host_looks.do(f"{name}.log", lambda: tail(self._log(name), max_bytes=max_bytes))
+            return end.decode(errors="replace")
+        except TimeoutError as error:
+            raise EngineUnreachable(f"did not read the log of {name}: its disk does not answer") from error
         except OSError as error:
             raise EngineRefused(f"cannot read the log of {name}: {error}") from error
 
@@ -143,7 +148,7 @@ class ProcessEngine:
                 continue
             yield change
 
-    def mark_ours(self, name: str) -> None:
+    def mark_ours(self, name: str, *, over_at: float | None = None) -> None:
         """Take no note: no stop is ever held to be somebody else's."""
 
     async def close(self) -> None:
@@ -212,7 +217,7 @@ class ProcessEngine:
             self._directory.mkdir(parents=True, exist_ok=True)
             child = Child.spawn(program, log=log, now=self._clock())
         except OSError as error:
-            self._refusals[name] = f"cannot run {program.command[0]!r}: {why_not(error, program)}"
+            self._refusals[name] = f"cannot run {without_secrets(program.command[0])!r}: {why_not(error, program)}"
             raise EngineRefused(f"did not start {name}: {self._refusals[name]}") from error
         self._refusals.pop(name, None)
         self._children[name] = child

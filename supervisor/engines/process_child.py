@@ -16,6 +16,8 @@ from pathlib import Path
 
 import psutil
 
+from supervisor.engines.masked import without_secrets
+
 KILLED_BY = 128  # the exit code of what signal n ended is 128 + n, as shells and Docker have it
 SAME_BIRTH_S = 0.02  # the kernel counts in hundredths
 # Ours, and not for a model server to read or to answer.
@@ -165,13 +167,16 @@ def decode(code: int) -> tuple[int, str]:
 
 def why_not(error: OSError, program: Program) -> str:
     """Return why a program could not be run, and what to do about it."""
+    told = str(error)
+    if error.filename is not None:  # a whole command line, where somebody has forgotten to divide it
+        told = f"[Errno {error.errno}] {error.strerror}: {without_secrets(str(error.filename))!r}"
     if isinstance(error, FileNotFoundError) and program.cwd is not None and not program.cwd.is_dir():
         return f"its working directory {program.cwd} does not exist"
     if isinstance(error, FileNotFoundError):
-        return f"{error}; install it, or give its full path in `command`"
+        return f"{told}; install it, or give its full path in `command`"
     if isinstance(error, PermissionError):
-        return f"{error}; is it executable (chmod +x), and may we write to the state directory?"
-    return str(error)
+        return f"{told}; is it executable (chmod +x), and may we write to the state directory?"
+    return told
 
 
 def stamp(at: float) -> str:

@@ -20,6 +20,7 @@ class Memory:
     phase: Phase | None = None
     is_cut_short: bool = False
     is_ours: bool = False  # the last thing done to it was an act of ours, and it has not been well since
+    over_at: float | None = None  # POSIX seconds: when that act was over, as far as we wrote that down
     restart_ages_s: tuple[float, ...] = ()
     for_need: bool = False  # the last thing done to it was that we started it, because another could not be had
 
@@ -58,8 +59,9 @@ def remember(database: Connection, target: str, *, window_s: float) -> Memory:
     last = database.execute("SELECT after FROM transitions WHERE target = ? ORDER BY id DESC LIMIT 1", (target,))
     row = last.fetchone()
     phase = Phase(row[0]) if row and row[0] in set(Phase) else None
-    latest = "SELECT ended_at IS NULL, by_operator FROM acts WHERE target = ? ORDER BY id DESC LIMIT 1"
-    is_open, asked = database.execute(latest, (target,)).fetchone() or (False, True)
+    latest = "SELECT ended_at, by_operator FROM acts WHERE target = ? ORDER BY id DESC LIMIT 1"
+    ended_at, asked = database.execute(latest, (target,)).fetchone() or ("", True)
+    over = rows.time(ended_at)
     called = (
         "SELECT verb, by_operator FROM acts WHERE target = ? AND verb IN ('start', 'stop') ORDER BY id DESC LIMIT 1"
     )
@@ -71,8 +73,9 @@ def remember(database: Connection, target: str, *, window_s: float) -> Memory:
     began = [rows.time(row[0]) for row in database.execute(restarts, (target, since.isoformat()))]
     return Memory(
         phase=phase,
-        is_cut_short=phase is Phase.RESTARTING and bool(is_open),
+        is_cut_short=phase is Phase.RESTARTING and ended_at is None,
         is_ours=not asked and phase in (Phase.RESTARTING, Phase.BACKOFF, Phase.FAILED),
+        over_at=None if over is None else over.timestamp(),
         # A restart in the future was before somebody set the clock back; of when, nobody can tell.
         restart_ages_s=tuple((now - at).total_seconds() for at in began if at is not None and at <= now),
         for_need=verb == Verb.START and not by_operator,

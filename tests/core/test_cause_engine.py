@@ -150,6 +150,31 @@ def test_an_engines_words_tell_what_was_wrong(words: str, cause: Cause, says: st
     assert finding.cure
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (
+            OCI + 'exec: "llama-server --api-key hush --port 80": executable file not found in $PATH: unknown',
+            "there is no program llama-server in its image",
+        ),
+        (OCI + 'exec: "llama-server --api-key hush": permission denied', "llama-server is no program that may be run"),
+        (OCI + 'exec: "API_KEY=hush llama-server": stat API_KEY', "there is no program API_KEY in its image"),
+        (OCI + 'exec: "llama-server --api-key ***', "its program llama-server cannot be run"),
+        ("cannot run 'llama-server --api-key hush': [Errno 2] No such file", "its program llama-server cannot be run"),
+        (
+            "cannot run 'llama-server --api-key hush': its working directory /srv/gone does not exist",
+            "its working directory /srv/gone does not exist",
+        ),
+    ],
+)
+def test_of_a_command_line_that_stands_in_place_of_a_program_its_first_word_is_told(words: str, says: str) -> None:
+    finding = read_engine(words)
+
+    assert finding is not None
+    assert (finding.cause, finding.says) == (Cause.BAD_FLAG, says)
+    assert "hush" not in finding.cure
+
+
 @pytest.mark.parametrize("words", ["", "killed by SIGSEGV", "being removed by somebody", "No such container: general"])
 def test_other_words_tell_nothing(words: str) -> None:
     assert read_engine(words) is None

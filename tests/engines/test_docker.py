@@ -180,29 +180,6 @@ async def test_after_our_own_restart_a_stop_by_hand_is_the_operators(containers:
     assert (await containers.engine.inspect(name)).stopped_by_operator
 
 
-async def test_a_stop_that_an_earlier_daemon_of_ours_began_is_not_the_operators(containers: DockerBench) -> None:
-    name = containers.make(OBEYS)
-    await start(containers, name)
-    by_operator(containers, name).stop()
-
-    containers.engine.mark_ours(name)
-
-    assert not (await containers.engine.inspect(name)).stopped_by_operator
-
-
-async def test_a_mark_covers_one_life_only(containers: DockerBench) -> None:
-    name = containers.make(OBEYS)
-    await start(containers, name)
-    by_operator(containers, name).stop()
-    containers.engine.mark_ours(name)
-    await containers.engine.inspect(name)
-    await containers.engine.start(name)
-
-    by_operator(containers, name).stop(timeout=1)
-
-    assert (await containers.engine.inspect(name)).stopped_by_operator
-
-
 async def test_a_pause_is_the_operators_until_it_ends(containers: DockerBench) -> None:
     name = containers.make(OBEYS)
     await start(containers, name)

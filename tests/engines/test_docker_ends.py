@@ -93,10 +93,49 @@ def test_an_instance_that_dies_late_of_our_call_is_ours(ends: Ends, clock: Clock
 
 
 def test_a_mark_takes_the_first_instance_that_is_seen(ends: Ends) -> None:
-    ends.mark("general")
+    ends.mark("general", over_at=None)
+
+    ends.meet("general", exited("a"), is_told_to_end=False)
 
     assert ends.is_ours("general", exited("a"))
+    assert not ends.is_marked("general")
     assert not ends.is_ours("general", exited("b"))
+
+
+@pytest.mark.parametrize("over_at", [None, 1000.0])
+def test_a_mark_takes_no_instance_that_lives_on(ends: Ends, over_at: float | None) -> None:
+    ends.mark("general", over_at=over_at)
+
+    ends.meet("general", running("a"), is_told_to_end=False)
+
+    assert not ends.is_ours("general", running("a"))
+    assert not ends.is_ours("general", exited("a"))
+
+
+def test_a_mark_takes_an_instance_that_is_on_its_way_out(ends: Ends) -> None:
+    ends.mark("general", over_at=None)
+
+    ends.meet("general", running("a"), is_told_to_end=True)
+
+    assert ends.is_ours("general", exited("a"))
+
+
+def test_a_mark_takes_no_instance_that_has_long_outlived_the_act(ends: Ends, clock: Clock) -> None:
+    ends.mark("general", over_at=clock.now - CALL_ECHO_S - 1)
+
+    ends.meet("general", running("a"), is_told_to_end=True)
+
+    assert not ends.is_ours("general", exited("a"))
+
+
+def test_a_mark_gives_way_to_what_we_do_ourselves(ends: Ends) -> None:
+    ends.mark("general", over_at=None)
+    ends.finish(ends.begin("general", "b"))
+
+    ends.meet("general", exited("a"), is_told_to_end=False)
+
+    assert not ends.is_marked("general")
+    assert ends.is_ours("general", exited("b"))
 
 
 def test_a_container_told_to_go_is_leaving_for_a_while(ends: Ends, clock: Clock) -> None:

@@ -12,6 +12,7 @@ from supervisor.engines.docker_state import (
     MEMORY_EVENTS,
     ContainerEvent,
     Memory,
+    is_told_to_end,
     read_container,
     read_event,
     was_asked_to_end,
@@ -140,6 +141,15 @@ def test_a_start_that_failed_is_told_with_its_exit_code_and_makes_no_instance() 
     assert (seen.instance, seen.exit_code, seen.detail) == (None, 128, "port is taken")
 
 
+def test_what_the_engine_quotes_of_a_command_line_is_told_without_its_secrets() -> None:
+    words = 'exec: "llama-server --api-key hush --port 80": executable file not found in $PATH'
+    failed = container(Status="created", StartedAt=NEVER, FinishedAt=NEVER, ExitCode=127, Error=words)
+
+    seen = read_container(failed, now=ENDED_AT)
+
+    assert seen.detail == words.replace("hush", "***")
+
+
 @pytest.mark.parametrize(
     "events",
     [
@@ -195,6 +205,34 @@ def test_what_the_engine_failed_to_bring_back_was_not_stopped_by_hand() -> None:
     failed = container(policy="always", ExitCode=128, Error="port is already allocated")
 
     assert not was_asked_to_end(failed, memory())
+
+
+def test_an_end_whose_restart_was_refused_was_no_stop_by_hand() -> None:
+    failed = container(ExitCode=128, Error="port is already allocated")
+
+    assert not was_asked_to_end(failed, memory(event("kill", 0.1, signal=15), event("stop", -0.1)))
+
+
+ALIVE: Mapping[str, Any] = {"Status": "running", "Running": True, "Pid": 4121, "FinishedAt": NEVER}
+
+
+@pytest.mark.parametrize(
+    ("events", "is_told"),
+    [
+        pytest.param([("kill", 5.0, 15)], True, id="in its grace"),
+        pytest.param([("kill", 30.0, 15), ("kill", 1.0, 9)], True, id="killed"),
+        pytest.param([], False, id="nobody said anything"),
+        pytest.param([("kill", 5.0, 1)], False, id="a reload"),
+        pytest.param([("kill", LONGEST_GRACE_S + 1, 15)], False, id="it has ignored that"),
+        pytest.param([("kill", LIFE_S + 5, 15), ("stop", LIFE_S + 1, None)], False, id="in an earlier life"),
+    ],
+)
+def test_what_lives_is_on_its_way_out_if_somebody_has_lately_told_it_to_go(
+    events: list[tuple[str, float, int | None]], is_told: bool
+) -> None:
+    told = tuple(event(action, before_s, signal=signal) for action, before_s, signal in events)
+
+    assert is_told_to_end(container(**ALIVE), Memory(events=told, keeps_containers=False, asked_at=ENDED_AT)) is is_told
 
 
 def test_a_policy_that_gives_up_by_itself_says_nothing() -> None:

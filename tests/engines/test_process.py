@@ -1,9 +1,11 @@
 """What only our own processes can do: leave families behind, fill their logs, and fail to run in many ways."""
 
+import asyncio
 import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -11,7 +13,7 @@ import pytest
 
 from supervisor.core.observations import Life
 from supervisor.engines.process import ProcessEngine, Program
-from supervisor.errors import EngineRefused
+from supervisor.errors import EngineRefused, EngineUnreachable
 from tests.engines.bench import OBEYS, ProcessBench, become, ended, gone, is_alive, start, ups, watching
 
 NAME = "target-0"
@@ -246,6 +248,35 @@ async def test_a_program_that_cannot_run_is_refused_and_the_cure_is_named(
         await programs.engine.start("broken")
 
     assert (await programs.engine.inspect("broken")).detail
+
+
+async def test_a_command_line_in_place_of_a_program_is_refused_without_its_secrets(programs: ProcessBench) -> None:
+    programs.programs["broken"] = Program(command=("llama-server --api-key hush", "--port", "80"))
+
+    with pytest.raises(EngineRefused, match=r"'llama-server --api-key \*\*\*'.*; install it") as raised:
+        await programs.engine.start("broken")
+
+    assert "hush" not in str(raised.value) + (await programs.engine.inspect("broken")).detail
+
+
+async def test_a_log_on_a_disk_that_hangs_holds_up_nobody(programs: ProcessBench, tmp_path: Path) -> None:
+    name = programs.make(OBEYS)
+    (tmp_path / "process").mkdir()
+    pipe = tmp_path / "process" / f"{name}.log"
+    os.mkfifo(pipe)  # opening it waits for a writer, as a file does on a share that is gone
+    reading = asyncio.create_task(programs.engine.log_tail(name, max_bytes=1000))
+    began = time.monotonic()
+    await asyncio.sleep(0.05)
+
+    seen, described = await asyncio.gather(programs.engine.inspect(name), programs.engine.describe(name))
+    took_s = time.monotonic() - began
+
+    assert took_s < 1
+    assert (seen.life, described.facts["state"]) == (Life.EXITED, "never started")
+    with pytest.raises(EngineUnreachable, match="its disk does not answer"):
+        await reading
+    with pipe.open("wb"):  # and the thread may go
+        pass
 
 
 async def test_a_program_that_could_not_run_runs_once_it_can(programs: ProcessBench) -> None:

@@ -307,6 +307,7 @@ async def test_that_an_end_was_our_own_doing_outlives_us(
         memory = await store.remember("planner", window_s=WINDOW_S)
 
     assert memory.is_ours is ours
+    assert memory.over_at == pytest.approx(time.time(), abs=5)
 
 
 async def test_a_restart_of_before_somebody_set_the_clock_back_is_none_of_just_now(tmp_path: Path) -> None:
