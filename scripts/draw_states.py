@@ -15,7 +15,8 @@ Drawn from the table in `supervisor/core/state.py` by `scripts/draw_states.py`; 
 A row is the phase a target is in, a column the verdict on it, a cell the phase that follows; `·` means that it stays.
 `backoff` becomes `restarting` when its wait is over, at once the first time, and so does `failed` for its slow retry.
 `draining` goes on to `restarting` or `stopping` once nobody is being served any more; at once where it hangs, fails or
-is down. From `restarting` and `stopping` only the end of the engine's call leads on: to `starting`, `stopped`, or `backoff`.
+is down. From `restarting` and `stopping` only the end of the engine's call leads on: to `starting`, `stopped`, or
+`backoff`; or to `failed`, where a restart would not help.
 
 """
 
