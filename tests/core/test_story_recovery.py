@@ -97,3 +97,18 @@ def test_one_that_has_just_recovered_is_leant_upon_less_for_a_while() -> None:
 def test_probation_makes_nothing_weigh_more() -> None:
     assert weight(snapshot(Phase.BUSY, READY, recovered_at=NOW - 10.0), now=NOW) == Phase.BUSY.weight
     assert weight(snapshot(Phase.SUSPECT, HUNG, recovered_at=NOW - 10.0), now=NOW) == 0.0
+
+
+STANDING_BY = Judgement(verdict=Verdict.STOPPED, reason="StandsBy", message="stands by for general")
+
+
+def test_a_stand_in_that_does_not_run_says_when_it_will() -> None:
+    idle = replace(snapshot(Phase.STOPPED, STANDING_BY), stands_in_for="general")
+
+    assert "It is started where general cannot be had." in story(idle, now=NOW)
+
+
+def test_a_stand_in_that_runs_says_who_comes_before_it() -> None:
+    running = replace(snapshot(Phase.UP, READY), stands_in_for="general")
+
+    assert "Routers use it with weight 0.2, and general before it." in story(running, now=NOW)
