@@ -1,5 +1,6 @@
 """Each cause that can be made here, on real servers, containers and programs, read through our own engines."""
 
+import asyncio
 import signal
 import uuid
 from pathlib import Path
@@ -21,6 +22,7 @@ from testbed.image import PYTHON, SCRIPTS
 from tests.engines.bench import CRASHES, OBEYS, Bench, DockerBench, ProcessBench, become, ended, start
 
 LOG_BYTES = 8192
+SETTLED_S = 0.3  # on a loaded machine an engine may tell of an end before it has written the last lines
 DOWN = Judgement(verdict=Verdict.DOWN, reason="Exited", message="exited")
 CUT_BYTES = 100_000  # of a model of three times that
 
@@ -58,7 +60,12 @@ async def told_of(bench: Bench, name: str, *, engine_error: str = "", is_detache
 
 
 async def told_at_the_end(bench: Bench, name: str) -> Diagnosis:
+    """Return what we make of a target that has ended, once its last words have reached its log."""
     await ended(bench, name)
+    before = None
+    while before != (now := await bench.engine.log_tail(name, max_bytes=LOG_BYTES)):
+        before = now
+        await asyncio.sleep(SETTLED_S)
     return await told_of(bench, name)
 
 
