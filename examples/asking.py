@@ -134,10 +134,11 @@ class Asking:
         silent_long = self._clock() - self._last_try_s >= self._patience.second_try_s
         if not choice.known:
             return silent_long  # nobody watches those we wait for, so all are asked in turn
-        if len(self._running) >= AT_ONCE:
-            return False
         weights = {backend.name: backend.weight for backend in choice.candidates}
+        # Whoever is out of routing by now is hardly a hope: beside one of those and a busy one, nobody would answer.
         hopes = [weights[backend.name] for backend in self._running.values() if backend.name in weights]
+        if len(hopes) >= AT_ONCE:
+            return False
         return not hopes or (silent_long and other.weight >= max(hopes))
 
     def _give_up_where_hopeless(self, choice: Choice) -> None:

@@ -141,6 +141,21 @@ def test_no_more_than_two_are_asked_at_once(tmp_path: Path, beside: ThreadPoolEx
         assert content(waiting.result(ENOUGH_S)) == "from vision"
 
 
+def test_one_that_is_out_and_one_that_is_busy_are_not_all_that_is_waited_for(
+    tmp_path: Path, beside: ThreadPoolExecutor
+) -> None:
+    """The suspected one may finish what it has; with the second at work for others, nobody would answer for long."""
+    with Town(tmp_path) as town:
+        town.settle(general=silent, planner=silent, code=answers("from code"))
+        town.say()
+        waiting = beside.submit(ask, town.open())
+        wait_until(lambda: asked(town, "planner") == 1)
+
+        town.say(general={"routable": False, "verdict": "suspect"}, planner=BUSY)
+
+        assert content(waiting.result(ENOUGH_S)) == "from code"
+
+
 def test_suspicion_is_enough_to_ask_another_at_once(town: Town, beside: ThreadPoolExecutor) -> None:
     town.patience = replace(QUICK, second_try_s=ENOUGH_S)
     town.say(code=BUSY)
