@@ -13,6 +13,7 @@ from testbed import tiny_model
 from testbed.engine import find
 from testbed.image import ensure_image
 from testbed.servers import ContainerServers, ProcessServers
+from tests.cannot import cannot
 from tests.engines.private_engine import PrivateEngine, obstacle
 
 
@@ -21,10 +22,7 @@ def engine() -> Iterator[docker.DockerClient]:
     """A real Docker engine. In CI a missing one fails; elsewhere its tests are skipped, and the last lines say so."""
     found = find()
     if found.host is None:
-        reason = os.environ.get("TESTBED_ENGINE_REASON") or found.reason
-        if os.environ.get("CI"):
-            pytest.fail(f"CI must have a Docker engine: {reason}")
-        pytest.skip(f"no Docker engine: {reason}")
+        cannot(f"no Docker engine: {os.environ.get('TESTBED_ENGINE_REASON') or found.reason}")
     client = found.client()
     yield client
     client.close()
@@ -42,9 +40,7 @@ def dockerd(
 ) -> Iterator[PrivateEngine]:
     """A Docker engine of our own beside the one that others use. It needs root and the `dockerd` program."""
     if reason := obstacle():
-        if os.environ.get("CI"):
-            pytest.fail(f"CI must be able to start a second Docker engine: {reason}")
-        pytest.skip(f"no second Docker engine: {reason}")
+        cannot(f"no second Docker engine: {reason}")
     with PrivateEngine(tmp_path_factory.mktemp("dockerd")) as private:
         private.take_image(engine, image)
         yield private

@@ -21,6 +21,7 @@ from supervisor.core.events import Verb
 from supervisor.core.liveness import Clocks, Snapshot
 from supervisor.core.observations import TrafficSeen
 from supervisor.publish.answers import Refusal, answer_document, answer_error, fail, no_such, refuse
+from supervisor.publish.asked import number
 from supervisor.publish.board import Board
 from supervisor.publish.operations import Holds, Incidents, Operations
 from supervisor.publish.reports import MAX_BODY_BYTES, MAX_ERROR, BadReportError, parse, printable, target_of
@@ -208,10 +209,7 @@ def _drains(text: str | None) -> bool:
 def _wait_s(text: str | None) -> float:
     if text is None:
         return DEFAULT_WAIT_S
-    try:
-        wait_s = float(text)
-    except ValueError as error:
-        raise HTTPException(400, f"wait_s = {text!r} is not a number of seconds") from error
+    wait_s = number("wait_s", text, float, what="a number of seconds")
     if not 0 <= wait_s <= MAX_WAIT_S:
         raise HTTPException(400, f"wait_s = {text} must lie between 0 and {MAX_WAIT_S:g} seconds")
     return wait_s

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from supervisor.core.liveness import iso
 from supervisor.core.restraint import EVERY, Hold
 from supervisor.publish.answers import Refusal, answer_document, no_such
+from supervisor.publish.asked import number
 from supervisor.publish.board import Board
 
 LONGEST_HOLD_S = 31_536_000.0  # a year; whoever means longer gives no end
@@ -135,10 +136,7 @@ def _for_s(request: Request) -> float | None:
     text = request.query_params.get("for_s")
     if text is None:
         return None
-    try:
-        for_s = float(text)
-    except ValueError as error:
-        raise HTTPException(400, f"for_s = {text!r} is not a number of seconds") from error
+    for_s = number("for_s", text, float, what="a number of seconds")
     if not 0 < for_s <= LONGEST_HOLD_S:
         most = f"at most {LONGEST_HOLD_S:.0f} seconds (a year)"
         raise HTTPException(400, f"for_s = {text} must be more than 0 and {most}; leave it out for a hold without end")
@@ -154,10 +152,7 @@ def _why(request: Request) -> str:
 
 def _limit(request: Request) -> int:
     text = request.query_params.get("limit", str(USUAL_LIMIT))
-    try:
-        limit = int(text)
-    except ValueError as error:
-        raise HTTPException(400, f"limit = {text!r} is not a whole number") from error
+    limit = number("limit", text, int, what="a whole number")
     if not 1 <= limit <= MOST_INCIDENTS:
         raise HTTPException(400, f"limit = {text} must lie between 1 and {MOST_INCIDENTS}")
     return limit

@@ -23,7 +23,8 @@ from testbed.clients import LOOPBACK, wait_until
 from testbed.compose import Compose
 from testbed.container_servers import ContainerServers
 from testbed.engine import find
-from tests.compose.conftest import MODELS, cannot, flag
+from tests.cannot import cannot
+from tests.compose.conftest import MODELS, flag
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # the first run makes a Debian and fetches every package
 
