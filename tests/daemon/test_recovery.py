@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import docker
@@ -145,6 +146,24 @@ def test_what_is_held_is_left_hung_over_a_restart_of_ours_until_it_is_released(w
     assert "held by the operator: new driver" in waiting["summary"]
     assert untouched == before
     assert ward.daemon.target("general")["instance"] != before
+
+
+def test_in_a_maintenance_window_what_dies_is_told_and_left_alone(ward: Ward) -> None:
+    ward.add("general")
+    now = datetime.now().astimezone()
+    begins, ends = (f"{now + timedelta(hours=hours):%H:%M}" for hours in (-1, 1))
+    window = f'[[maintenance]]\nbegins = "{begins}"\nends = "{ends}"\nwhy = "backup"\n'
+    ward.comes_up(sections=window)
+    before = ward.daemon.target("general")["summary"]
+
+    ward.kill("general")
+    dead = ward.daemon.wait_target("general", state="BACKOFF", routable=False)
+    time.sleep(3.0)
+
+    assert "in maintenance: backup" in before
+    assert "in maintenance: backup" in dead["summary"]
+    assert ward.daemon.target("general")["restarts"] == 0
+    assert ward.servers.pid(ward.container("general")) is None
 
 
 def test_what_a_person_paused_is_not_let_go_on(ward: Ward) -> None:
