@@ -23,6 +23,18 @@ def ward(tmp_path: Path, model: Path, engine: docker.DockerClient, image: str) -
         yield ward
 
 
+def taken(port: int) -> socket.socket:
+    """Listen on a port, as soon as the engine has let go of it."""
+    until = time.monotonic() + 10.0
+    while True:
+        try:
+            return socket.create_server((LOOPBACK, port))
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+
+
 def test_a_model_that_is_gone_is_no_reason_for_a_restart_and_its_return_is(ward: Ward) -> None:
     ward.add("general")
     ward.comes_up()
@@ -61,7 +73,7 @@ def test_a_port_that_somebody_took_is_waited_for(ward: Ward) -> None:
     ward.daemon.ctl("hold", "general")  # so that the port can be taken before it is restarted
     ward.kill("general")
     ward.daemon.wait_target("general", state="BACKOFF")
-    with socket.create_server((LOOPBACK, port)):
+    with taken(port):
         ward.daemon.ctl("release", "general")
         failed = ward.daemon.wait_target("general", state="FATAL", cause="port taken", within_s=30.0)
 
