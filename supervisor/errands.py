@@ -4,6 +4,7 @@ Each errand runs beside the turns, one of its kind at a time, and comes back as 
 """
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Callable, Coroutine
@@ -34,6 +35,7 @@ OUR_SHARE = 0.5  # of a look's time; with our own loop late by more, nobody was 
 HELD_WAIT_S = 0.5
 CPU_SPAN_S = 0.25  # the shortest span that tells idle from burning
 CPU_MEMORY_S = 5.0  # an older sample is no use to measure from
+MEASURED_WITHIN_S = 2.0  # how things are when a restart is given up; without that, the next look is the first
 TOLD_WITHIN_S = 1.0  # how long an act waits until routers have been told
 
 
@@ -300,7 +302,14 @@ class Runner:
     async def _act(self, act: Act, case: Case) -> None:
         await self._told(TOLD_WITHIN_S)
         self._cure.begin()
-        self.post(await self._acts.do(act, case))
+        outcome = await self._acts.do(act, case)
+        diagnosis = outcome.diagnosis
+        if isinstance(outcome, Failed) and diagnosis is not None and not diagnosis.helps_restart:
+            # Measured from now: whoever is told of the cause may mend it before the next look.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(MEASURED_WITHIN_S):
+                    await self._cure.look(diagnosis.cause)
+        self.post(outcome)
 
     def _without_secret(self, detail: str) -> str:
         """Return a server's words without our key to it, which some servers quote when they refuse it."""

@@ -11,12 +11,14 @@ import pytest
 from supervisor.acts import Acts
 from supervisor.core.actions import Act
 from supervisor.core.baseline import Baseline
-from supervisor.core.events import Ended, Failed, Verb
+from supervisor.core.cause import Cause
+from supervisor.core.events import Cleared, Ended, Failed, Verb
 from supervisor.core.observations import CpuSeen, EngineSeen, Life, ProgressSeen, Reply, Slot
 from supervisor.core.policy import Policy
 from supervisor.core.state import FIRST
-from supervisor.cure import Cure
+from supervisor.cure import EVERY_S, Cure
 from supervisor.errands import Runner
+from supervisor.errors import EngineRefused
 from supervisor.examine import Examiner
 from supervisor.history.store import Store
 from supervisor.messages import Case, Message
@@ -65,6 +67,7 @@ class Bench:
         self.engine = engine
         self.host = ScriptedHost()
         self.late_s = 0.0
+        self.now = 100.0  # for what waits for a cure
         self.runner = Runner(
             "general",
             engine_name="benchai-general",
@@ -79,7 +82,7 @@ class Bench:
                 examiner=Examiner("general", engine_name="benchai-general", engine=engine, host=self.host, store=store),
                 store=store,
             ),
-            cure=Cure(engine_name="benchai-general", engine=engine, host=self.host),
+            cure=Cure(engine_name="benchai-general", engine=engine, host=self.host, clock=lambda: self.now),
             store=store,
             policy=Policy(),
             spawn=self._spawn,
@@ -88,6 +91,9 @@ class Bench:
             secret=KEY,
         )
         self.runner.post = self.posted.append
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
 
     async def settle(self) -> None:
         while pending := [task for task in self.tasks if not task.done()]:
@@ -287,3 +293,24 @@ async def test_our_key_to_a_server_is_not_told_to_anybody_though_that_server_quo
     assert len(made.posted) == 2
     assert KEY not in str(made.posted)
     assert str(made.posted).count("[hidden]") == 2
+
+
+async def test_what_stands_in_the_way_is_measured_before_anybody_is_told_of_it(bench: Callable[..., Bench]) -> None:
+    """Whoever is told may mend it within the second, and that must not be missed for the next quarter of an hour."""
+    engine = ScriptedEngine()
+    engine.refusal = EngineRefused("Docker did not restart it: Bind for 0.0.0.0:8091 failed: port is already allocated")
+    engine.around = {"port 8091": "taken"}
+    made = bench(engine)
+
+    made.runner.act(RESTART, CASE)
+    await made.settle()
+    engine.around = {"port 8091": "free"}
+    made.pass_time(EVERY_S)
+    made.runner.watch_cure(Cause.PORT_TAKEN)
+    await made.settle()
+    made.pass_time(EVERY_S)
+    made.runner.watch_cure(Cause.PORT_TAKEN)
+    await made.settle()
+
+    assert isinstance(made.posted[0], Failed)
+    assert made.posted[1:] == [Cleared(what="port 8091 has changed")]
