@@ -37,11 +37,12 @@ class ComposeFailed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compose:
-    """Compose on this project's own file, with nothing set but `variables`: a `.env` at hand must change nothing."""
+    """Compose on this project's own file or another, with nothing set but `variables`: no `.env` at hand counts."""
 
     command: Sequence[str]
     project: str
     variables: Mapping[str, str]
+    file: Path = FILE
 
     def run(self, *arguments: str) -> str:
         """Run compose and return what it printed.
@@ -51,7 +52,16 @@ class Compose:
         """
         outside = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
         done = subprocess.run(
-            [*self.command, "--project-name", self.project, "--env-file", os.devnull, "--file", str(FILE), *arguments],
+            [
+                *self.command,
+                "--project-name",
+                self.project,
+                "--env-file",
+                os.devnull,
+                "--file",
+                str(self.file),
+                *arguments,
+            ],
             env={**outside, **self.variables},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -62,6 +72,9 @@ class Compose:
         if done.returncode:
             raise ComposeFailed(f"compose {' '.join(arguments)} left with {done.returncode}:\n{done.stderr[-4000:]}")
         return done.stdout
+
+    def _flags(self) -> list[str]:
+        return ["--project-name", self.project, "--env-file", os.devnull, "--file", str(self.file)]
 
     def services(self, *profile: str) -> dict[str, dict[str, Any]]:
         """Return the services as compose understands them, by name."""

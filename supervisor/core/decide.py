@@ -41,7 +41,7 @@ def _restart(before: State, state: State, *, policy: Policy) -> Act:
     graces_s = {Verdict.HUNG: policy.hung_grace_s, Verdict.FAILING: policy.failing_grace_s}
     grace_s = graces_s.get(state.judgement.verdict, policy.stop_grace_s)
     # Whoever is tried out of FATAL was looked into before; this time the attempt itself will tell.
-    insists = before.phase is Phase.FAILED
+    insists = state.insists or before.phase is Phase.FAILED
     # Once, and then the whole server: other models live in it too.
     eases = state.judgement.verdict in graces_s and state.in_a_row == 1
     return Act(verb=Verb.RESTART, grace_s=grace_s, by_operator=False, insists=insists, eases=eases)

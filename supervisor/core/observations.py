@@ -66,6 +66,7 @@ class EngineSeen:
     stopped_by_operator: bool = False
     uses_gpu: bool = False  # it was given a GPU, whether or not we can see what it does there
     sleep_idle_s: float | None = None  # its arguments tell it to put its model away when idle for so long
+    restart_policy: str | None = None  # by which the engine brings it back without us, in the engine's words
     detail: str = ""  # the engine's own words, e.g. why the last start failed
 
 

@@ -110,6 +110,7 @@ class State:
     restraint: Restraint | None = None  # a restart is due, and this holds us back
     tried_at: float | None = None  # when we last set out to restart it, whatever came of it ...
     tries: int = 0  # ... and how often since it was last well
+    insists: bool = False  # it is restarted although that may not help; nothing came of it yet
     noted_at: float | None = None  # observing only, this is when we would have restarted it last
     for_need: bool = False  # we have started it because another could not be had
     recovered_at: float | None = None  # when it was last well again after we had to restart it
@@ -229,6 +230,7 @@ def _restart_if_due(state: State, *, policy: Policy, now: float, chance: float, 
         retry_at=None,
         tried_at=now,
         tries=state.tries + 1,
+        insists=state.insists or state.phase is Phase.FAILED,
         restraint=restraint,
     )
     if restraint is not None:  # what is only noted spends the budget too, so that all goes on as it would have
@@ -300,7 +302,13 @@ def _ended(state: State, event: Ended, *, now: float) -> State:
 
 def _failed(state: State, event: Failed, *, policy: Policy, now: float, chance: float) -> State:
     trouble = replace(state.judgement, reason=event.reason, message=event.message, since=now)
-    failed = replace(state, asked=None, judgement=trouble, diagnosis=event.diagnosis or state.diagnosis)
+    failed = replace(
+        state,
+        asked=None,
+        judgement=trouble,
+        diagnosis=event.diagnosis or state.diagnosis,
+        insists=state.insists and not event.counts,
+    )
     match state.phase:
         case Phase.RESTARTING:
             down = replace(failed, judgement=replace(trouble, verdict=Verdict.DOWN))
@@ -346,4 +354,5 @@ def _enter(state: State, phase: Phase, *, now: float) -> State:
         tries=0 if is_well or phase is Phase.STOPPED else state.tries,
         diagnosis=None if is_well or phase is Phase.STOPPED else state.diagnosis,
         restraint=state.restraint if phase in (Phase.BACKOFF, Phase.FAILED) else None,
+        insists=state.insists and phase in (Phase.RESTARTING, Phase.BACKOFF),
     )

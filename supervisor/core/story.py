@@ -51,6 +51,7 @@ def story(snapshot: Snapshot, *, now: float) -> str:
         _routing(snapshot, now=now),
         _held(snapshot, now=now),
         _past(snapshot, now=now),
+        _second_restarter(snapshot),
         _person(snapshot),
     ]
     return " ".join(sentence for sentence in sentences if sentence)
@@ -109,6 +110,17 @@ def _past(snapshot: Snapshot, *, now: float) -> str:
     times = {1: "once", 2: "twice"}.get(len(lately), f"{len(lately)} times")
     we = "We would have restarted" if snapshot.state.noted_at is not None else "We restarted"
     return f"{we} it {times} in the last {lasting(window_s)}, last {ago(now - lately[-1])}."
+
+
+def _second_restarter(snapshot: Snapshot) -> str:
+    """Say that we are not the only one who restarts it: whoever wonders at two restarts should find it here."""
+    engine = snapshot.evidence.engine
+    if engine is None or engine.restart_policy is None:
+        return ""
+    return (
+        f"Its engine restarts it too when it exits (restart policy {engine.restart_policy}): we stay out while it does,"
+        " and act on what it cannot see."
+    )
 
 
 def _person(snapshot: Snapshot) -> str:

@@ -108,6 +108,7 @@ def read_container(container: Attributes, *, now: float) -> EngineSeen:
         oom_killed=state["OOMKilled"],
         uses_gpu=_uses_gpu(container),
         sleep_idle_s=_sleep_idle_s(container),
+        restart_policy=_restart_policy(container),
         detail=without_secrets(state.get("Error") or "")
         or ("being removed by somebody" if state["Status"] in REMOVED else ""),
     )
@@ -119,6 +120,11 @@ def _uses_gpu(container: Attributes) -> bool:
     paths = [str(each.get("PathOnHost", "")) for each in host.get("Devices") or []]
     asked = bool(host.get("DeviceRequests")) or host.get("Runtime") == "nvidia"
     return asked or any(path.startswith(GPU_DEVICES) for path in paths)
+
+
+def _restart_policy(container: Attributes) -> str | None:
+    policy = (container.get("HostConfig") or {}).get("RestartPolicy") or {}
+    return policy["Name"] if policy.get("Name") not in (None, "", "no") else None
 
 
 def was_asked_to_end(container: Attributes, memory: Memory) -> bool:

@@ -135,6 +135,26 @@ def test_the_slow_retry_insists_since_only_an_attempt_can_tell() -> None:
     assert [act.insists for act in acts] == [True]
 
 
+def test_a_slow_retry_that_somebody_elses_act_cut_short_insists_anew() -> None:
+    at = NOW + POLICY.fatal_retry_s
+    retrying = stepped(failed_for_good(), Verdict.DOWN, at=at)
+    in_the_way = Failed(reason="AlreadyRestarted", message="somebody has restarted it", counts=False)
+    waiting = step(retrying, in_the_way, policy=POLICY, now=at + 1)
+
+    again = stepped(waiting, Verdict.DOWN, at=at + 1 + POLICY.backoff_first_s)
+
+    assert [act.insists for act in decide(waiting, again, policy=POLICY) if isinstance(act, Act)] == [True]
+
+
+def test_a_retry_that_was_tried_and_failed_insists_no_more() -> None:
+    at = NOW + POLICY.fatal_retry_s
+    retrying = stepped(failed_for_good(), Verdict.DOWN, at=at)
+
+    tried = step(retrying, Failed(reason="StartFailed", message="exited"), policy=POLICY, now=at + 1)
+
+    assert not tried.insists
+
+
 def test_a_first_restart_does_not_insist() -> None:
     acts = [action for action in decide(UP, stepped(UP, Verdict.DOWN), policy=POLICY) if isinstance(action, Act)]
 

@@ -117,6 +117,18 @@ def test_what_is_under_way_says_who_wanted_it(asked: Verb | None, words: str) ->
     assert f"That is under way {words}, and nothing is judged until it ends." in restarting
 
 
+def test_a_second_restarter_is_named_and_what_each_does() -> None:
+    both = EngineSeen(life=Life.RUNNING, instance="life-1", restart_policy="unless-stopped")
+
+    paragraph = told(Phase.UP, READY, engine=both)
+
+    assert "Its engine restarts it too when it exits (restart policy unless-stopped): we stay out while" in paragraph
+
+
+def test_one_restarter_alone_is_not_worth_a_word() -> None:
+    assert "restart policy" not in told(Phase.UP, READY, engine=EngineSeen(life=Life.RUNNING, instance="life-1"))
+
+
 def test_our_own_blindness_is_ours_and_restarts_nobody() -> None:
     blind = judged(Verdict.UNKNOWN, "CannotLook", "we cannot look: too many open files")
 

@@ -309,3 +309,27 @@ def test_one_that_dies_at_once_again_and_again_is_given_up_and_not_left_to_someb
 
     assert "AlreadyRestarted" not in ward.daemon.log()
     assert failed["cause"] == "model unusable"
+
+
+def test_an_image_that_was_removed_keeps_no_container_of_it_from_being_restarted(
+    tmp_path: Path, model: Path, engine: docker.DockerClient, image: str
+) -> None:
+    name = f"benchai-testbed/removed:{tmp_path.name[-40:]}"
+    made = engine.containers.create(image)
+    try:
+        own = made.commit(*name.split(":"))  # an image of its own: its removal must not be felt by other tests
+    finally:
+        made.remove()
+    with Ward(tmp_path, model, engine, name) as ward:
+        ward.add("general")
+        ward.comes_up()
+        ward.daemon.ctl("hold", "general")
+        ward.kill("general")
+        ward.daemon.wait_target("general", state="BACKOFF")
+        engine.images.remove(name, force=True)
+
+        ward.daemon.ctl("release", "general")
+
+        ward.daemon.wait_target("general", verdict="ready", restarts=1, within_s=60.0)
+        with pytest.raises(docker.errors.ImageNotFound):
+            engine.images.get(own.id)

@@ -62,6 +62,15 @@ def test_a_running_container_is_read_whole() -> None:
     assert seen.age_s == pytest.approx(60, abs=0.2)
 
 
+@pytest.mark.parametrize(
+    ("policy", "told"), [("no", None), ("", None), ("unless-stopped", "unless-stopped"), ("on-failure", "on-failure")]
+)
+def test_a_policy_by_which_the_engine_restarts_it_too_is_told(policy: str, told: str | None) -> None:
+    running = container(policy=policy, Status="running", Running=True, Pid=4121)
+
+    assert read_container(running, now=ENDED_AT).restart_policy == told
+
+
 def test_an_earlier_end_is_none_of_a_running_containers_business() -> None:
     running = container(Status="running", Running=True, Pid=4121)
 
