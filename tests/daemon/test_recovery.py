@@ -332,4 +332,4 @@ def test_an_image_that_was_removed_keeps_no_container_of_it_from_being_restarted
 
         ward.daemon.wait_target("general", verdict="ready", restarts=1, within_s=60.0)
         with pytest.raises(docker.errors.ImageNotFound):
-            engine.images.get(own.id)
+            engine.images.get(str(own.id))
