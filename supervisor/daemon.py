@@ -37,6 +37,7 @@ from supervisor.publish.board import Board
 from supervisor.publish.file import LivenessFile
 from supervisor.publish.server import HttpServer
 from supervisor.pulse import Pulse
+from supervisor.routed import Directly, Ways
 from supervisor.schedule import Schedule
 from supervisor.settings import Settings
 from supervisor.turn import Keeper
@@ -67,6 +68,7 @@ class Daemon:
         self._host = Host()
         self._pulse = Pulse()
         self._schedule = Schedule()
+        self._directly = Directly()
         self._keepers: dict[str, Keeper] = {}
         self._runners: dict[str, Runner] = {}
         self._group: asyncio.TaskGroup
@@ -162,12 +164,14 @@ class Daemon:
             state=build.first_state(target.identity, past.memory, now=now),
             incident=past.incident,
             baseline=past.baseline,
+            ways=Ways(target.ways, self._directly, policy=target.policy) if target.ways else None,
         )
         runner.post = keeper.post
         self._runners[name] = runner
         return keeper
 
     def _publish(self, snapshot: Snapshot) -> None:
+        self._directly.saw(snapshot)
         self._board.put(snapshot)
 
     async def _told(self, timeout_s: float) -> None:
@@ -218,7 +222,10 @@ class Daemon:
             token=self._settings.http.token.get_secret_value(),
         )
         tcp, unix = self._listeners
-        servers = [HttpServer(tcp, api.app(trusted=False)), HttpServer(unix, api.app(trusted=True))]
+        servers = [
+            HttpServer(listener, api.app(trusted=trusted), at_end=api.end)
+            for listener, trusted in ((tcp, False), (unix, True))
+        ]
         for server in servers:
             self._spawn(server.run(), name="http")
         return servers

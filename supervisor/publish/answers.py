@@ -20,8 +20,8 @@ CODES: Mapping[int, str] = {
 class Refusal(HTTPException):
     """A refusal with a code of its own, for machines to tell it from others of its status."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(status, message)
+    def __init__(self, status: int, code: str, message: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status, message, headers)
         self.code = code
 
 

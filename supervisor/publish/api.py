@@ -25,6 +25,7 @@ from supervisor.publish.asked import number
 from supervisor.publish.board import Board
 from supervisor.publish.operations import Holds, Incidents, Operations
 from supervisor.publish.reports import MAX_BODY_BYTES, MAX_ERROR, BadReportError, parse, printable, target_of
+from supervisor.publish.streams import Streams
 from supervisor.publish.why import TRANSITIONS, why
 
 MAX_WAIT_S = 600.0
@@ -71,6 +72,7 @@ class Api:
         self._token = token
         self._clocks = clocks
         self._operations = Operations(board, holds=holds, incidents=incidents, authorize=self._authorize)
+        self._streams = Streams(board)
 
     def app(self, *, trusted: bool) -> Starlette:
         """Return the application; `trusted` where whoever can connect may also change things (the unix socket)."""
@@ -78,6 +80,7 @@ class Api:
             Route("/livez", self._livez),
             Route("/readyz", self._readyz),
             Route("/v1/liveness", self._liveness),
+            Route("/v1/events", self._streams.answer),
             Route("/v1/backends/{name}", self._backend),
             Route("/v1/status", self._status),
             Route("/v1/targets/{name}/why", self._why),
@@ -88,6 +91,10 @@ class Api:
         app = Starlette(routes=routes, exception_handlers={HTTPException: refuse, Exception: fail})
         app.state.trusted = trusted
         return app
+
+    def end(self) -> None:
+        """Let go whoever is being told for as long as we live."""
+        self._board.feed.end()
 
     async def _livez(self, _: Request) -> Response:
         if self._board.ticks:

@@ -4,8 +4,6 @@ The liveness document is stamped here, in the course of a turn: if the loop that
 is made and the document runs out, whatever the threads that serve it do.
 """
 
-import asyncio
-import json
 import os
 import secrets
 import time
@@ -18,7 +16,9 @@ from supervisor import __version__
 from supervisor.core import liveness
 from supervisor.core.liveness import Clocks, Snapshot
 from supervisor.core.observations import Life
+from supervisor.core.state import Transition, transition
 from supervisor.core.verdict import Judgement, Verdict
+from supervisor.publish.events import Feed, line
 
 SCHEMA = 1
 CLOCK_STEP_S = 1.0  # the wall clock moved against the monotonic one by more: it was set
@@ -35,12 +35,19 @@ class Document:
     body: bytes
     epoch: str
     revision: int
+    generated_at: str
     expires_at: str
+    valid_for_s: float
 
     @property
     def etag(self) -> str:
         """Return a weak validator: it stands for the content, not for the stamp."""
         return f'W/"{self.epoch}.{self.revision}"'
+
+    @property
+    def line(self) -> bytes:
+        """Return the body without its line end."""
+        return self.body.removesuffix(b"\n")
 
 
 class Board:
@@ -65,9 +72,10 @@ class Board:
         self._epoch = secrets.token_hex(8)
         self._revision = 0
         self._content: Any = None
-        self._changed = asyncio.Event()
         self.problems: dict[str, str] = {}  # what ails ourselves, by part
+        self.feed = Feed(self._epoch)
         self.document = self._stamp()
+        self.feed.tell("liveness", self.document.line)
 
     @property
     def snapshots(self) -> tuple[Snapshot, ...]:
@@ -84,13 +92,24 @@ class Board:
         return None if snapshot is None else self._fresh(snapshot, now=self._clock())
 
     def put(self, snapshot: Snapshot) -> None:
-        """Take a new snapshot and stamp the document anew."""
+        """Take a new snapshot, stamp the document anew, and tell whoever follows what has changed."""
+        before, revision = self._snapshots.get(snapshot.name), self.document.revision
         self._snapshots[snapshot.name] = snapshot
         self.document = self._stamp()
+        if self.document.revision != revision:
+            self.feed.tell("liveness", self.document.line)
+        if before is not None and (change := transition(before.state, snapshot.state)):
+            self.feed.tell("transition", line(self._told(snapshot.name, change)))
+        self.feed.wake()
 
     async def change(self) -> None:
         """Return at the next stamp, whether or not anything new is believed."""
-        await self._changed.wait()
+        await self.feed.change()
+
+    @property
+    def has_run_out(self) -> bool:
+        """Whether the document has expired: no owner has taken a turn for so long."""
+        return self._clock() - self._stamped_at > self._valid_for_s
 
     @property
     def ticks(self) -> bool:
@@ -126,6 +145,7 @@ class Board:
 
     def _stamp(self) -> Document:
         now, wall = self._clock(), self._wall()
+        self._stamped_at = now
         self._follow_wall_clock(now, wall)
         backends = [self._fresh(each, now=now) for each in self._snapshots.values() if each.kind == "backend"]
         entries = [liveness.backend_entry(each, clocks=self._clocks, now=now) for each in backends]
@@ -133,26 +153,37 @@ class Board:
         if content != self._content:
             self._content = content
             self._revision += 1
-        self._wake()
+        generated_at = liveness.iso(wall)
         expires_at = liveness.iso(wall + timedelta(seconds=self._valid_for_s))
         document = {
             "schema": SCHEMA,
             "epoch": self._epoch,
             "revision": self._revision,
-            "generated_at": liveness.iso(wall),
+            "generated_at": generated_at,
             "expires_at": expires_at,
             "valid_for_s": self._valid_for_s,
             "mode": self._mode,
             "backends": entries,
             "models": liveness.by_alias(backends),
         }
-        # Not every text has an encoding: a server may have sent half a character.
-        body = json.dumps(document, ensure_ascii=False).encode(errors="replace") + b"\n"
-        return Document(body=body, epoch=self._epoch, revision=self._revision, expires_at=expires_at)
+        return Document(
+            body=line(document) + b"\n",
+            epoch=self._epoch,
+            revision=self._revision,
+            generated_at=generated_at,
+            expires_at=expires_at,
+            valid_for_s=self._valid_for_s,
+        )
 
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+    def _told(self, name: str, change: Transition) -> dict[str, Any]:
+        return {
+            "target": name,
+            "before": str(change.before),
+            "after": str(change.after),
+            "reason": change.judgement.reason,
+            "message": change.judgement.message,
+            "at": self._clocks.iso(change.at),
+        }
 
     def _follow_wall_clock(self, now: float, wall: datetime) -> None:
         drift_s = (wall - self._clocks.wall).total_seconds() - (now - self._clocks.now)

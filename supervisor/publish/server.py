@@ -3,7 +3,7 @@
 import contextlib
 import errno
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import uvicorn
@@ -26,7 +26,8 @@ class _Server(uvicorn.Server):
 class HttpServer:
     """Serves one application on one socket that is already bound."""
 
-    def __init__(self, listener: socket.socket, app: Starlette) -> None:
+    def __init__(self, listener: socket.socket, app: Starlette, *, at_end: Callable[[], None] | None = None) -> None:
+        """`at_end` is called before the end: whoever answers without end stops there."""
         config = uvicorn.Config(
             app,
             lifespan="off",
@@ -37,6 +38,7 @@ class HttpServer:
             timeout_graceful_shutdown=SHUTDOWN_S,
         )
         self._listener = listener
+        self._at_end = at_end
         self._server = _Server(config)
 
     async def run(self) -> None:
@@ -45,6 +47,8 @@ class HttpServer:
 
     def stop(self) -> None:
         """Answer what is under way for a moment longer, then end."""
+        if self._at_end is not None:
+            self._at_end()
         self._server.should_exit = True
 
 

@@ -88,7 +88,10 @@ async def serving(folder: Path, *, token: str) -> AsyncIterator[Served]:
     )
     listener, socket = bind_tcp("127.0.0.1", 0), folder / "control.sock"
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    servers = [HttpServer(listener, api.app(trusted=False)), HttpServer(bind_unix(socket), api.app(trusted=True))]
+    servers = [
+        HttpServer(listener, api.app(trusted=False), at_end=api.end),
+        HttpServer(bind_unix(socket), api.app(trusted=True), at_end=api.end),
+    ]
     tasks = [asyncio.create_task(server.run()) for server in servers]
     tcp = httpx.AsyncClient(base_url=url, trust_env=False, timeout=10)
     unix = httpx.AsyncClient(base_url="http://daemon", transport=httpx.AsyncHTTPTransport(uds=str(socket)), timeout=10)
