@@ -26,7 +26,7 @@ from supervisor.probes.canary import Canary
 from supervisor.probes.easing import ModelEasing
 from supervisor.probes.known_errors import KNOWN_AS_BUSY, KNOWN_ERRORS
 from supervisor.probes.witness import witness
-from supervisor.settings import BackendSettings, Settings, TargetSettings
+from supervisor.settings import BackendSettings, RouterSettings, Settings, TargetSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +43,7 @@ class Target:
     canary: CanaryProbe
     easing: Easing
     secret: str
+    ways: tuple[str, ...] = ()  # the aliases that a router is asked for, in turn
 
 
 def engines(settings: Settings) -> dict[str, Engine]:
@@ -88,6 +89,7 @@ def target(settings: Settings, wanted: TargetSettings, known: dict[str, Engine])
         ),
         easing=ModelEasing(client, model=model),
         secret=wanted.api_key.get_secret_value(),
+        ways=settings.ways_through(wanted) if isinstance(wanted, RouterSettings) else (),
     )
 
 

@@ -126,13 +126,16 @@ class Runner:
         work = self._look(instance, engine, with_cpu=with_cpu, gently=gently)
         self._start("look", work, or_else=None if self._progress is None else fault)
 
-    def send_canary(self, instance: str | None, attempt: int, slot: int | None) -> None:
+    def send_canary(
+        self, instance: str | None, attempt: int, slot: int | None, *, model: str | None = None, limit_s: float
+    ) -> None:
         """Send a real inference request; an earlier one to a life that has ended is let go."""
         self._drop("canary")
         fault = CanaryEnded(
             instance=instance, attempt=attempt, reply=Reply.NOT_RUN, detail="our own fault, see the log"
         )
-        self._start("canary", self._send_canary(instance, attempt, slot), or_else=fault)
+        work = self._send_canary(instance, attempt, slot, model=model, limit_s=limit_s)
+        self._start("canary", work, or_else=fault)
 
     def act(self, act: Act, case: Case) -> None:
         """Have the engine do it; unasked, only to the life that was judged."""
@@ -287,8 +290,10 @@ class Runner:
             return None
         return None if spent_s is None else CpuReading(instance=instance, spent_s=spent_s, at=self._clock())
 
-    async def _send_canary(self, instance: str | None, attempt: int, slot: int | None) -> None:
-        answer = await self._canary.send(limit_s=self._policy.canary_limit_s, slot=slot)
+    async def _send_canary(
+        self, instance: str | None, attempt: int, slot: int | None, *, model: str | None, limit_s: float
+    ) -> None:
+        answer = await self._canary.send(limit_s=limit_s, slot=slot, model=model)
         self.post(
             CanaryEnded(
                 instance=instance,

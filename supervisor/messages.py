@@ -81,8 +81,10 @@ class Errands(Protocol):
         """
         ...
 
-    def send_canary(self, instance: str | None, attempt: int, slot: int | None) -> None:
-        """Send a real inference request."""
+    def send_canary(
+        self, instance: str | None, attempt: int, slot: int | None, *, model: str | None = None, limit_s: float
+    ) -> None:
+        """Send a real inference request, for `model` where it is not the usual one; let go after `limit_s`."""
         ...
 
     def act(self, act: Act, case: Case) -> None:

@@ -9,6 +9,11 @@ BEAT_S = 0.25
 BEATS_KEPT = 40  # ten seconds: looks are far shorter
 
 
+def slept_s() -> float:
+    """Return for how long this machine has been suspended since it was started."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+
+
 class Pulse:
     """Wakes four times a second and remembers how late it was."""
 

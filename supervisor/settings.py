@@ -139,8 +139,9 @@ class BackendSettings(TargetSettings):
 
 
 class RouterSettings(TargetSettings):
-    """What clients talk to."""
+    """What clients talk to. `models` are the aliases that it is asked for in turn; default: those of all backends."""
 
+    models: tuple[Text, ...] = ()
     engine: Literal["docker", "process", "none"] = "none"
     progress: Progress = "none"
     errors_of: tuple[Literal["benchai"], ...] = ("benchai",)
@@ -174,6 +175,12 @@ class Settings(BaseSettings):
             return ()
         first = next((each for each in self.backends if each.name == target.stands_in_for), None)
         return target.models or (first.models if first else ())
+
+    def ways_through(self, router: RouterSettings) -> tuple[str, ...]:
+        """Return the aliases that `router` is asked for, in turn."""
+        if router.models or router.canary_model:
+            return router.models or (router.canary_model or "",)
+        return tuple(dict.fromkeys(alias for backend in self.backends for alias in self.models_of(backend)))
 
     def policy_of(self, target: TargetSettings | None = None) -> Policy:
         """Return the policy that holds for `target`: its own keys over the common ones over the defaults."""

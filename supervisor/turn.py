@@ -15,6 +15,7 @@ from dataclasses import replace
 from loguru import logger
 
 from supervisor.casebook import Casebook
+from supervisor.core import routed
 from supervisor.core.actions import Act, Action, Announce, Note, Record
 from supervisor.core.baseline import Baseline, fit, learn
 from supervisor.core.decide import (
@@ -50,17 +51,14 @@ from supervisor.core.state import WELL, Phase, State, Transition, step
 from supervisor.core.verdict import NOTHING_LEARNED, judge
 from supervisor.guard import Guard
 from supervisor.messages import Case, Due, EngineStirred, Errands, Identity, Message, Wish
+from supervisor.pulse import slept_s
+from supervisor.routed import Ways
 
 RECONCILE_S = 30.0  # the engine is asked this often even if it never stirs: an event may be lost
 REMEMBERED_EVERY_S = 60.0  # what was learned may be lost for so long
 SLEPT_S = 1.0  # the machine stood still for longer: so did everything on it, and every connection may be gone
 LATE_TURNS = 3  # after so many missed ones we stood still ourselves, and the gap says nothing about the target
 ALARMING = (Phase.SUSPECT, Phase.RESTARTING, Phase.BACKOFF, Phase.FAILED)
-
-
-def _slept_s() -> float:
-    """Return for how long this machine has been suspended since it was started."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
 
 
 class Keeper:
@@ -78,8 +76,9 @@ class Keeper:
         state: State,
         incident: Incident | None = None,
         baseline: Baseline = NOTHING_LEARNED,
+        ways: Ways | None = None,
         clock: Callable[[], float] = time.monotonic,
-        slept_s: Callable[[], float] = _slept_s,
+        slept_s: Callable[[], float] = slept_s,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.identity = identity
@@ -95,6 +94,7 @@ class Keeper:
         self._publish = publish
         self._pace = pace
         self._guard = guard
+        self._ways = ways
         self._casebook = Casebook(identity.name, guard=guard, keep=errands.keep_incident, incident=incident)
         self._clock = clock
         self._slept_s = slept_s
@@ -201,6 +201,8 @@ class Keeper:
     def _see(self, seen: Observation, *, now: float) -> None:
         if isinstance(seen, EngineSeen) and self.identity.sleeps_after_s is not None:
             seen = replace(seen, sleep_idle_s=self.identity.sleeps_after_s)
+        if isinstance(seen, CanaryEnded) and self._ways is not None:
+            seen = self._ways.weigh(seen)
         before = self.evidence
         belief = Belief(evidence=before, state=self.state, baseline=self.baseline)
         self._recording = noted(self._recording, seen, now=now, before=belief)
@@ -371,12 +373,17 @@ class Keeper:
         )
 
     def _send_canary(self, now: float) -> None:
-        evidence = self.evidence
+        evidence, policy = self.evidence, self._policy
         # Only llama.cpp can be asked for one of its slots.
         slot = least_lost(evidence.slots) if evidence.kind is Kind.LLAMA_CPP else None
+        model, limit_s = None, policy.canary_limit_s
+        if self._ways is not None:
+            if (model := self._ways.next()) is None:
+                return
+            limit_s = routed.limit_s(policy)
         attempt = evidence.canary_attempt + 1
         self._see(CanarySent(instance=evidence.instance, attempt=attempt), now=now)
-        self._errands.send_canary(evidence.instance, attempt, slot)
+        self._errands.send_canary(evidence.instance, attempt, slot, model=model, limit_s=limit_s)
 
     def _is_inspection_due(self, message: Message, *, now: float) -> bool:
         if not isinstance(message, Due):

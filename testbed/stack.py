@@ -156,7 +156,7 @@ class Stack(Supervisord):
     def _router_target(self) -> str:
         if not self.plan.with_router:
             return ""
-        return f'[[routers]]\nname = "router"\nurl = "{self.router_url}"\nengine = "none"\ncanary_model = "auto"\n'
+        return f'[[routers]]\nname = "router"\nurl = "{self.router_url}"\nengine = "none"\n'
 
 
 def is_free(port: int) -> bool:

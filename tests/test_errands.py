@@ -53,7 +53,7 @@ class SlowCounters:
 
 
 class NoCanary:
-    async def send(self, *, limit_s: float, slot: int | None = None) -> Answer:  # noqa: ARG002
+    async def send(self, *, limit_s: float, slot: int | None = None, model: str | None = None) -> Answer:  # noqa: ARG002
         return Answer(reply=Reply.DENIED, detail=f"status 401: no such key: {KEY}")
 
 
@@ -287,7 +287,7 @@ async def test_our_key_to_a_server_is_not_told_to_anybody_though_that_server_quo
     made = bench(ScriptedEngine(), SlowCounters(quoted, after_s=0.0))
 
     made.runner.look("one", engine=None, with_cpu=False, gently=False)
-    made.runner.send_canary("one", 1, None)
+    made.runner.send_canary("one", 1, None, limit_s=5.0)
     await made.settle()
 
     assert len(made.posted) == 2

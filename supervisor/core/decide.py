@@ -79,7 +79,7 @@ def is_in_doubt(evidence: Evidence, *, policy: Policy, now: float) -> bool:
 
 
 def _has_disappointed(evidence: Evidence) -> bool:
-    return evidence.last_reply not in (None, Reply.ANSWERED) or evidence.has_failed_users
+    return evidence.last_reply not in (None, Reply.ANSWERED, Reply.EXCUSED) or evidence.has_failed_users
 
 
 def _can_settle_a_doubt(evidence: Evidence, *, policy: Policy, now: float) -> bool:
@@ -98,9 +98,14 @@ def _is_spared(evidence: Evidence, *, policy: Policy, now: float) -> bool:
 
     Where users' requests prove nothing by themselves, that is no reason for ever.
     """
-    if evidence.kind in SHARE_THEIR_CACHE or evidence.served_at is None or _has_a_slot_to_spare(evidence.slots):
+    if evidence.served_at is None or not keeps_a_conversation(evidence):
         return False
     return now - min(evidence.served_at, evidence.last_proof_at or 0.0) < policy.spare_s
+
+
+def keeps_a_conversation(evidence: Evidence) -> bool:
+    """Whether whatever is asked of the server next may push out what it keeps of a user's conversation."""
+    return evidence.kind not in SHARE_THEIR_CACHE and not _has_a_slot_to_spare(evidence.slots)
 
 
 def _would_hurt(evidence: Evidence, *, policy: Policy, now: float) -> bool:
@@ -133,7 +138,7 @@ def _may_ask_again(evidence: Evidence, *, policy: Policy, now: float) -> bool:
     """Whether the last canary is long enough ago, or its server has come up since."""
     ended_at = evidence.canary_ended_at
     # What a person must mend, or a restart that is not due yet, is not hurried by asking.
-    is_known = evidence.last_reply is Reply.DENIED or evidence.failures > policy.failure_threshold
+    is_known = evidence.last_reply in (Reply.DENIED, Reply.EXCUSED) or evidence.failures > policy.failure_threshold
     if ended_at is None or now - ended_at >= (policy.canary_every_s if is_known else policy.canary_retry_s):
         return True
     was_read_since = bool(evidence.slots) and evidence.changed_at is not None and evidence.changed_at > ended_at

@@ -307,6 +307,9 @@ def _take_canary(evidence: Evidence, seen: CanaryEnded, *, now: float) -> Eviden
         return evidence
     if seen.reply is Reply.NOT_RUN:
         return replace(evidence, canary_since=None, canary_ended_at=now, blind_detail=seen.detail or BLIND)
+    # A router is held to what its backends answer directly, so that silence is an answer, and a bad one.
+    is_bad = seen.reply in BAD or (evidence.relays and seen.reply is Reply.SILENT)
+    waits_on = seen.reply is Reply.SILENT and not evidence.relays
     ended = replace(
         evidence,
         canary_since=None,
@@ -315,9 +318,9 @@ def _take_canary(evidence: Evidence, seen: CanaryEnded, *, now: float) -> Eviden
         last_detail=seen.detail,
         blind_detail="",
         loading_since=_loading_since(evidence, seen.reply, now=now),
-        failures=evidence.failures + 1 if seen.reply in BAD else 0,
+        failures=evidence.failures + 1 if is_bad else 0,
         answers=evidence.answers if seen.reply in GOOD else 0,
-        unanswered_since=evidence.waiting_since if seen.reply is Reply.SILENT else None,
+        unanswered_since=evidence.waiting_since if waits_on else None,
     )
     if seen.reply is Reply.RESET and _is_still_up(evidence, now=now):
         ended = replace(ended, failures=evidence.failures + 1, last_detail=f"hung up on the canary: {seen.detail}")

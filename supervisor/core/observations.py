@@ -31,6 +31,7 @@ class Reply(StrEnum):
     OVERLOADED = "overloaded"  # 429: the server is alive and has too much to do
     FAILED = "failed"  # 5xx
     INVALID = "invalid"  # status 200, and not an answer: garbage, truncated, an error in disguise
+    EXCUSED = "excused"  # bad, through a router whose backend may be to blame
     UNSUPPORTED = "unsupported"  # the server has no such endpoint
     NOT_RUN = "not_run"  # our fault, not the target's: no file handles, no socket
 

@@ -232,6 +232,8 @@ def _not_answered(reply: Reply, detail: str) -> str:
             return "told that the model is loading"
         case Reply.REFUSED | Reply.RESET:
             return "found nobody listening"
+        case Reply.EXCUSED:
+            return f"excused{_detail(detail)}"
         case Reply.SILENT:
             return "an earlier one was never answered"
         case _:

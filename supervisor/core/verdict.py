@@ -115,7 +115,7 @@ def quiet(evidence: Evidence, *, policy: Policy, now: float) -> Quiet | None:
         signs.append(Quiet(since=standing_since, reason="CountersStanding", message="no progress"))
     if swallowed := _swallowed(evidence, policy=policy):
         signs.append(swallowed)
-    if evidence.waiting_since is not None and not evidence.is_moving:
+    if evidence.waiting_since is not None and not evidence.is_moving and not evidence.relays:
         overdue_at = max(evidence.waiting_since, evidence.last_proof_at or 0.0) + policy.canary_deadline_s
         if now >= overdue_at:
             signs.append(Quiet(since=overdue_at, reason="CanaryOverdue", message="canary unanswered"))
@@ -190,6 +190,8 @@ def _by_answers(evidence: Evidence, *, policy: Policy) -> Judgement | None:
         message = f"the canary is refused: {evidence.last_detail}"
         return Judgement(verdict=Verdict.MISCONFIGURED, reason="CanaryDenied", message=message)
     if evidence.failures >= policy.failure_threshold:
+        if evidence.last_reply is Reply.SILENT:
+            return Judgement(verdict=Verdict.HUNG, reason="RoutedSilent", message=evidence.last_detail)
         return Judgement(verdict=Verdict.FAILING, reason="BadAnswers", message=evidence.last_detail)
     if evidence.failures:
         return Judgement(verdict=Verdict.SUSPECT, reason="BadAnswer", message=evidence.last_detail)

@@ -96,10 +96,10 @@ class ProgressProbe(Protocol):
 class CanaryProbe(Protocol):
     """Asks the server for a real, tiny piece of inference."""
 
-    async def send(self, *, limit_s: float, slot: int | None = None) -> Answer:
+    async def send(self, *, limit_s: float, slot: int | None = None, model: str | None = None) -> Answer:
         """Send one canary and hold it open until it is answered, or `limit_s` is over.
 
-        `slot` pins it to an idle slot where the server can do that.
+        `slot` pins it to an idle slot where the server can do that; `model` is asked for in place of the usual one.
         """
         ...
 

@@ -40,9 +40,15 @@ class Canary:
         self._clock = clock
         self._without: frozenset[str] = frozenset()
 
-    async def send(self, *, limit_s: float, slot: int | None = None) -> Answer:
+    async def send(self, *, limit_s: float, slot: int | None = None, model: str | None = None) -> Answer:
         """Send one canary and hold it open until it is answered or `limit_s` is over."""
-        asked = question(self._kind, model=self._model, max_tokens=self._max_tokens, slot=slot, without=self._without)
+        asked = question(
+            self._kind,
+            model=model or self._model,
+            max_tokens=self._max_tokens,
+            slot=slot,
+            without=self._without,
+        )
         began = self._clock()
         first_token_s: float | None = None
         try:

@@ -77,7 +77,17 @@ def test_a_router_that_waits_for_a_busy_backend_is_not_hung() -> None:
     played.play([replace(NO_COUNTERS, canary=None)] * 500)
 
     assert played.acts == []
-    assert played.state.judgement.message == "canary unanswered, perhaps waiting for another server"
+    assert played.state.judgement.verdict is Verdict.READY  # its rounds tell, and they have an end
+
+
+def test_a_router_whose_counters_are_silent_may_wait_for_another_server_with_its_cpu_idle() -> None:
+    played = Played().play([IDLE] * 5)
+    played.evidence = replace(played.evidence, relays=True)
+
+    played.play([FROZEN_IDLE] * 100)
+
+    assert played.acts == []
+    assert played.state.judgement.message == "counters silent, perhaps waiting for another server"
 
 
 def test_a_backend_without_counters_that_waits_for_nobody_is() -> None:

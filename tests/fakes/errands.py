@@ -34,8 +34,10 @@ class Ledger:
     def look(self, instance: str | None, *, engine: EngineSeen | None, with_cpu: bool, gently: bool) -> None:  # noqa: ARG002
         self.lines.append(f"look {'gently ' if gently else ''}at {instance}{' and its cpu' if with_cpu else ''}")
 
-    def send_canary(self, instance: str | None, attempt: int, slot: int | None) -> None:
-        self.lines.append(f"canary to {instance}")
+    def send_canary(
+        self, instance: str | None, attempt: int, slot: int | None, *, model: str | None = None, limit_s: float
+    ) -> None:
+        self.lines.append(f"canary to {instance}{f' for {model} within {limit_s:g}s' if model else ''}")
         self.canaries.append((instance, attempt, slot))
 
     def act(self, act: Act, case: Case) -> None:

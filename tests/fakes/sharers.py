@@ -48,7 +48,15 @@ class Willing(Ledger):
             ProgressSeen(instance=instance, reply=Reply.ANSWERED, slots=(slot,), kind=Kind.LLAMA_CPP, took_s=0.0)
         )
 
-    def send_canary(self, instance: str | None, attempt: int, slot: int | None) -> None:  # noqa: ARG002
+    def send_canary(
+        self,
+        instance: str | None,
+        attempt: int,
+        slot: int | None,  # noqa: ARG002
+        *,
+        model: str | None = None,  # noqa: ARG002
+        limit_s: float,  # noqa: ARG002
+    ) -> None:
         self.keeper.post(CanaryEnded(instance=instance, attempt=attempt, reply=Reply.ANSWERED, first_token_s=0.04))
 
     def act(self, act: Act, case: Case) -> None:

@@ -188,13 +188,23 @@ def test_something_must_be_watched(file: Path, text: str, line: str) -> None:
     assert complaint(file, text) == line
 
 
-def test_a_router_has_no_models_and_is_only_watched(file: Path) -> None:
-    line = complaint(file, BACKEND + ROUTER + "models = ['x']")
-    file.write_text(ROUTER)
-    (router,) = load(file).routers
+def test_a_router_is_only_watched_and_asked_for_every_alias_of_its_backends(file: Path) -> None:
+    file.write_text(BACKEND + ROUTER)
+    settings = load(file)
+    (router,) = settings.routers
 
-    assert line.startswith("routers.router.models = […]: is not a key we know")
     assert router == RouterSettings(name="router", url="http://127.0.0.1:8085", engine="none", progress="none")
+    assert settings.ways_through(router) == ("general",)
+
+
+@pytest.mark.parametrize(
+    ("key", "ways"), [("models = ['auto', 'code']", ("auto", "code")), ("canary_model = 'auto'", ("auto",))]
+)
+def test_a_router_is_asked_for_what_is_written(file: Path, key: str, ways: tuple[str, ...]) -> None:
+    file.write_text(f"{BACKEND}{ROUTER}{key}\n")
+    settings = load(file)
+
+    assert settings.ways_through(settings.routers[0]) == ways
 
 
 def test_several_mistakes_are_several_lines(file: Path) -> None:
