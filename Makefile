@@ -5,6 +5,8 @@ PY := .venv/bin/python
 WITH_ENGINE := $(PY) -m testbed.engine run --
 ARGS ?=
 B ?=
+# Most tests wait for real servers, so several files run at once; a file's own tests run one after the other.
+WORKERS ?= 3
 
 .PHONY: help
 help: ## list the targets
@@ -24,7 +26,7 @@ run: setup ## the same stack, left up to play with until Ctrl-C
 
 .PHONY: test
 test: setup $(if $(ARGS),,core) ## all tests, on a real engine (ARGS="-k name" picks some)
-	@$(WITH_ENGINE) $(PY) -m pytest $(ARGS)
+	@$(WITH_ENGINE) $(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: core
 core: setup ## the pure core's tests, with every branch covered

@@ -237,7 +237,8 @@ async def test_nobody_waits_long_for_a_server_that_stands_still(process_servers:
 
     eased = await ease(url, limit_s=600.0)
 
-    assert eased == Eased(done=False, detail="/models silent for 1s")
+    assert not eased.done
+    assert eased.detail in ("/models silent for 1s", "/api/ps silent for 1s")  # both were asked, and share the wait
     assert ANSWERS_WITHIN_S <= time.monotonic() - began < ANSWERS_WITHIN_S + 3
 
 
