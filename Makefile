@@ -5,6 +5,8 @@ PY := .venv/bin/python
 WITH_ENGINE := $(PY) -m testbed.engine run --
 ARGS ?=
 B ?=
+# Which router stands in front of the servers of `make run`.
+ROUTER ?= example
 # Most tests wait for real servers, so several files run at once; a file's own tests run one after the other.
 WORKERS ?= 3
 
@@ -21,8 +23,8 @@ demo: setup ## freeze a real model server and watch it being seen, routed around
 	@$(PY) -m examples.demo $(ARGS)
 
 .PHONY: run
-run: setup ## the same stack, left up to play with until Ctrl-C
-	@$(PY) -m examples.demo --stay $(ARGS)
+run: setup ## the same stack, left up to play with until Ctrl-C (ROUTER=haproxy for another router)
+	@$(PY) -m examples.demo --stay --router $(ROUTER) $(ARGS)
 
 .PHONY: test
 test: setup $(if $(ARGS),,core) ## all tests, on a real engine (ARGS="-k name" picks some)

@@ -48,7 +48,7 @@ def our_stack(found: Found, *, models: Mapping[str, Path] | None = None) -> Iter
         Stack(
             Path(folder),
             tiny_model.ensure(),
-            Plan(prefix=PREFIX, with_router=False, models=models),
+            Plan(prefix=PREFIX, router=None, models=models),
             client=client,
         ) as stack,
     ):

@@ -23,6 +23,7 @@ from supervisor.client import Liveness
 from testbed import engine, tiny_model
 from testbed.cache import cache_dir
 from testbed.clients import Busy, busy, chat
+from testbed.routers.kinds import KINDS
 from testbed.stack import DEFAULT_PORTS, MODELS, Plan, Stack, is_free
 
 PREFIX = "benchai-demo-"
@@ -129,7 +130,7 @@ def models(console: Console) -> tuple[Path, Path]:
 
 
 @contextlib.contextmanager
-def running_stack(console: Console) -> Iterator[Stack]:
+def running_stack(console: Console, router: str) -> Iterator[Stack]:
     """Start everything: servers, daemon, router."""
     with contextlib.ExitStack() as closing:
         found = closing.enter_context(engine.engine())
@@ -138,9 +139,9 @@ def running_stack(console: Console) -> Iterator[Stack]:
             console.print('engine: without Docker the daemon runs the model servers itself (engine = "process")')
         tiny, slow = models(console)
         folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="benchai-demo-")))
-        plan = Plan(prefix=PREFIX, ports=ports(console), models={BUSY: slow})
+        plan = Plan(prefix=PREFIX, ports=ports(console), models={BUSY: slow}, router=router)
         stack = closing.enter_context(Stack(folder, tiny, plan, client=client))
-        console.print("starting: four model servers, benchai-supervisord, a router")
+        console.print(f"starting: four model servers, benchai-supervisord, a router ({router})")
         yield stack.start_all()
 
 
@@ -237,7 +238,9 @@ def stay(console: Console, stack: Stack) -> bool:
     """Leave everything up until Ctrl-C, and say what one can do with it."""
     ctl = f".venv/bin/benchai-supervisorctl --server unix://{stack.socket}"
     body = '{"model": "auto", "messages": [{"role": "user", "content": "say hi"}], "max_tokens": 10}'
-    console.print(f"ask:     curl {stack.router_url}/v1/chat/completions -H 'Content-Type: application/json' \\")
+    headers = {"Content-Type": "application/json", **(stack.router.client_headers if stack.router else {})}
+    said = " ".join(f"-H '{name}: {value}'" for name, value in headers.items())
+    console.print(f"ask:     curl {stack.router_url}/v1/chat/completions {said} \\")
     console.print(f"           -d '{body}'", markup=False)
     console.print(
         f"see:     {ctl} status\nliveness: curl {stack.address}/v1/liveness\nlog:     {stack.folder}/daemon.log"
@@ -259,12 +262,13 @@ def stay(console: Console, stack: Stack) -> bool:
 def main() -> int:
     """Run the demo; return 0 only if the story happened."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--router", default="example", choices=KINDS, help="which router stands in front (%(default)s)")
     parser.add_argument("--stay", action="store_true", help="leave everything up until Ctrl-C (make run)")
     arguments = parser.parse_args()
     console = Console(highlight=False, soft_wrap=True)
     began = time.monotonic()
     try:
-        with running_stack(console) as stack:
+        with running_stack(console, arguments.router) as stack:
             status(console, stack)
             happened = stay(console, stack) if arguments.stay else tell_story(console, stack)
     except KeyboardInterrupt:

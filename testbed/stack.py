@@ -8,8 +8,6 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,8 @@ import httpx
 from testbed.clients import LOOPBACK, free_port, wait_until
 from testbed.image import ensure_image
 from testbed.process_servers import freeze_process, server_command
+from testbed.routers.base import Router, Served
+from testbed.routers.kinds import router_class
 from testbed.servers import ContainerServers, Frozen
 from testbed.supervisord import Supervisord, toml
 
@@ -36,7 +36,7 @@ class Plan:
     prefix: str = "benchai-"
     ports: Mapping[str, int] | None = None
     policy: Mapping[str, float] | None = None
-    with_router: bool = True
+    router: str | None = "example"  # one of `routers/kinds.py`; None: nobody asks the servers but the daemon
     models: Mapping[str, Path] | None = None  # where a backend's model is not the common one
     log_level: str = "INFO"
 
@@ -51,13 +51,15 @@ class Stack(Supervisord):
         self.plan = plan
         self.servers = ContainerServers(client, ensure_image(client)) if client else None
         self._model = model
-        self._router: subprocess.Popen[bytes] | None = None
+        self._agent_port = free_port() if plan.router == "haproxy" else None
+        self.router: Router | None = None
+        if plan.router is not None:
+            self.router = router_class(plan.router)(folder / "router", self._served(), port=self.ports["router"])
 
     def leave(self) -> None:
         """End the router, the daemon, then the servers."""
-        if self._router is not None:
-            self._router.terminate()
-            self._router.wait(10.0)
+        if self.router is not None:
+            self.router.leave()
         self.stop()
         if self.servers:
             self.servers.remove_all()
@@ -75,8 +77,8 @@ class Stack(Supervisord):
         """Start the servers, the daemon and, if planned, the router; return once all of them are ready."""
         self.start_servers()
         self.start_daemon()
-        if self.plan.with_router:
-            self.start_router()
+        if self.router is not None:
+            self.router.start()
             self.wait_target("router", verdict="ready")
         return self
 
@@ -96,21 +98,6 @@ class Stack(Supervisord):
         """Start one server's container."""
         assert self.servers is not None, "without an engine the daemon runs the servers"  # noqa: S101
         self.servers.run(self.plan.prefix + name, self._model_of(name), *SERVER_FLAGS, port=self.ports[name])
-
-    def start_router(self) -> None:
-        """Start the demo router."""
-        backends = [f"--backend={name}={self.url(name)}" for name in MODELS]
-        port = str(self.ports["router"])
-        arguments = ["--liveness", str(self.liveness_file), "--port", port, *backends]
-        with (self.folder / "router.log").open("ab") as output:
-            self._router = subprocess.Popen(
-                [sys.executable, "-m", "examples.router", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        wait_until(lambda: _answers(f"{self.router_url}/health"), "the router answers", within_s=30.0)
 
     def is_up(self) -> bool:
         """Whether every backend is ready; a daemon that has ended raises with its last words."""
@@ -139,12 +126,23 @@ class Stack(Supervisord):
     def _model_of(self, name: str) -> Path:
         return (self.plan.models or {}).get(name, self._model)
 
+    def _served(self) -> Served:
+        return Served(
+            backends={name: self.url(name) for name in MODELS},
+            models={alias: (name,) for name, aliases in MODELS.items() for alias in aliases},
+            liveness_file=self.liveness_file,
+            supervisor_url=self.address,
+            control_socket=self.socket,
+            agent_port=self._agent_port,
+        )
+
     def _targets(self) -> str:
         host = os.environ.get("DOCKER_HOST")
         engine = f"[docker]\nhost = {toml(host)}\n" if host else ""
         policy = "".join(f"{key} = {toml(value)}\n" for key, value in (self.plan.policy or {}).items())
         backends = "".join(self._backend(name, models) for name, models in MODELS.items())
-        return f"{engine}[process]\nstop_on_exit = true\n[policy]\n{policy}{backends}{self._router_target()}"
+        agent = f"[agent]\nport = {self._agent_port}\n" if self._agent_port else ""
+        return f"{engine}{agent}[process]\nstop_on_exit = true\n[policy]\n{policy}{backends}{self._router_target()}"
 
     def _backend(self, name: str, models: tuple[str, ...]) -> str:
         common = f'[[backends]]\nname = "{name}"\nurl = "{self.url(name)}"\nmodels = {toml(models)}\n'
@@ -154,7 +152,7 @@ class Stack(Supervisord):
         return f'{common}engine = "process"\ncommand = {toml(command)}\n'
 
     def _router_target(self) -> str:
-        if not self.plan.with_router:
+        if self.router is None:
             return ""
         return f'[[routers]]\nname = "router"\nurl = "{self.router_url}"\nengine = "none"\n'
 
@@ -164,10 +162,3 @@ def is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex((LOOPBACK, port)) != 0
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=2.0, trust_env=False).is_success
-    except httpx.HTTPError:
-        return False
