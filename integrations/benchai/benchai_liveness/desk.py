@@ -5,20 +5,22 @@ Everything is read from the liveness at the moment of asking; where that is not 
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from supervisor.client import DEFAULT_RETRY_AFTER_S, Backend, Liveness
+    from supervisor.client import DEFAULT_RETRY_AFTER_S, Backend, Liveness, Snapshot
 else:
     try:
-        from .client import DEFAULT_RETRY_AFTER_S, Backend, Liveness  # the copy beside this file
+        from .client import DEFAULT_RETRY_AFTER_S, Backend, Liveness, Snapshot  # the copy beside this file
     except ImportError:
-        from supervisor.client import DEFAULT_RETRY_AFTER_S, Backend, Liveness
+        from supervisor.client import DEFAULT_RETRY_AFTER_S, Backend, Liveness, Snapshot
 
 from .words import Refusal
 
@@ -52,6 +54,7 @@ class Desk:
         self._resume_after_s = resume_after_s
         self._clock = clock
         self._known_at_s = clock()
+        self._observed = ("", False)  # in which life of the supervisor, and whether it acts on nothing
 
     @classmethod
     def from_environment(cls, own_models: Callable[[], Any]) -> Desk:
@@ -137,6 +140,11 @@ class Desk:
 
     # --- who restarts it ----------------------------------------------------------------------------------------------
 
+    @property
+    def is_known(self) -> bool:
+        """Say whether there is a fresh document."""
+        return self.liveness.snapshot().known
+
     def is_ours(self, alias: str) -> bool:
         """Say whether the supervisor looks after this model, so that the router must neither start nor stop it.
 
@@ -148,9 +156,22 @@ class Desk:
             self._known_at_s = self._clock()
         elif self._clock() - self._known_at_s >= self._resume_after_s:
             return False
-        if getattr(snapshot, "mode", "enforce") == "observe":
-            return False
-        return alias in snapshot.models if snapshot.models else True
+        if not snapshot.known and not snapshot.models:
+            return True  # nobody has said yet whose they are
+        return alias in snapshot.models and not self._only_observes(snapshot)
+
+    def _only_observes(self, snapshot: Snapshot) -> bool:
+        if snapshot.epoch != self._observed[0]:
+            self._observed = (snapshot.epoch, _mode(self.source) == "observe")
+        return self._observed[1]
+
+
+def _mode(source: str) -> str:
+    """Return the supervisor's mode. A snapshot does not hold it, and by an address it cannot be asked for at once."""
+    try:
+        return str(json.loads(Path(source).read_bytes())["mode"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return "enforce"
 
 
 def _plain(host: str) -> str:

@@ -72,7 +72,7 @@ class _HandedOver:
     async def _start(self, original: Callable[..., Any], manager: Any, *given: Any, **named: Any) -> Any:
         alias = next((each for each in (*given, *named.values()) if self._desk.is_model(each)), None)
         if alias is None or not self._desk.is_ours(alias):
-            if alias is not None and alias in self._desk.liveness.snapshot().models:
+            if alias is not None and not self._desk.is_known:
                 self._started.add(alias)
             return await original(manager, *given, **named)
         self._say(f"start {alias}", f"does not start {alias} itself: the supervisor does")
@@ -91,7 +91,7 @@ class _HandedOver:
 
     async def _give_back(self, manager: Any) -> None:
         stop = getattr(manager, STOP, None)
-        if stop is None:
+        if stop is None or not self._desk.is_known:
             return
         for alias in [each for each in self._started if self._desk.is_ours(each)]:
             self._started.discard(alias)
