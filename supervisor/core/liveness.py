@@ -3,12 +3,15 @@
 Pure: monotonic times become wall times by the `Clocks` the edge hands in; nothing here asks for the time.
 """
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from statistics import median
 from typing import Any
 
 from supervisor.core.baseline import Baseline
+from supervisor.core.events import Verb
 from supervisor.core.evidence import Evidence
 from supervisor.core.policy import Policy
 from supervisor.core.restraint import Curb, Restraint
@@ -30,6 +33,7 @@ class Word(StrEnum):
 
 
 STAND_IN_SHARE = 0.2  # the first choice is preferred from its first good answer on, even busy
+SOON_S = 5.0  # where nobody knows how much longer it will take
 PROBATION_WEIGHT = 0.5  # a recovery is believed at once, and leant upon a little later
 WORDS = {
     Phase.UNKNOWN: Word.UNKNOWN,
@@ -131,14 +135,48 @@ def by_alias(snapshots: list[Snapshot]) -> dict[str, list[str]]:
 
 
 def retry_after_s(snapshot: Snapshot, *, now: float) -> float | None:
-    """Return when asking again may help, in whole seconds; None for what is routable or waits for a person."""
+    """Return when asking again may help, in whole seconds, at least 1; None for what is routable or waits for a person.
+
+    It is what is left of the backoff and of a usual start, as far as starts are known, and `SOON_S` where nothing is.
+    """
+    left_s = _out_for_s(snapshot, now=now)
+    return None if left_s is None else float(max(1, math.ceil(round(left_s, 3))))
+
+
+def _out_for_s(snapshot: Snapshot, *, now: float) -> float | None:
+    state, starts_s = snapshot.state, snapshot.baseline.starts_s
+    match state.phase:
+        case Phase.BACKOFF | Phase.FAILED:
+            at = _restart_at(snapshot)
+            return None if at is None else max(0.0, at - now) + median(starts_s or (0.0,))
+        case Phase.SUSPECT:
+            # A suspicion may be wrong, and a client that is sent away for a whole start waits in vain: it is told when
+            # more will be known.
+            began_at = state.since if state.judgement.since is None else state.judgement.since
+            decided_s = began_at + snapshot.policy.hung_after_s - now
+            return decided_s if decided_s > 0 else SOON_S
+        case Phase.STARTING:
+            spent_s = now - snapshot.evidence.started_at
+            # Of those that took longer than this one already has, what was left.
+            left_s = [start_s - spent_s for start_s in starts_s if start_s > spent_s]
+            return median(left_s or (SOON_S,))
+        case Phase.RESTARTING:
+            return median(starts_s or (SOON_S,))  # all of it lies ahead: the engine may still be stopping the old one
+        case Phase.DRAINING if state.asked is Verb.RESTART:
+            return median(starts_s or (SOON_S,))
+        case _:
+            return None
+
+
+def _restart_at(snapshot: Snapshot) -> float | None:
+    """Return when it will be restarted at the earliest; None: not before somebody wants it so."""
     state = snapshot.state
-    if state.phase.is_routable or state.phase is Phase.STOPPED:
+    held = [each for each in (state.restraint, snapshot.restraint) if each is not None]
+    # Whoever goes first ends by itself; we only do not know when.
+    for_ever = any(each.until is None and each.curb is not Curb.ONE_AT_A_TIME for each in held)
+    if state.retry_at is None or for_ever:
         return None
-    if state.phase in (Phase.BACKOFF, Phase.FAILED):
-        at = state.retry_at if state.restraint is None else state.restraint.until
-        return None if at is None else float(max(1, round(at - now)))
-    return 5.0
+    return max([state.retry_at, *(each.until for each in held if each.until is not None)])
 
 
 def summary(snapshot: Snapshot, *, now: float) -> str:

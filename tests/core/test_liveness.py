@@ -1,13 +1,18 @@
 """The words that routers and people are told."""
 
+import math
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from supervisor.core.baseline import Baseline
 from supervisor.core.events import Verb
 from supervisor.core.liveness import Clocks, Snapshot, Word, backend_entry, by_alias, retry_after_s, summary, word
 from supervisor.core.policy import Policy
+from supervisor.core.restraint import Curb, Restraint
 from supervisor.core.state import Phase
 from supervisor.core.verdict import Judgement, Verdict
 from tests.core.timeline import FROZEN_IDLE, IDLE, KILLED, LIVELOCKED, NOW, STOPPED, WORKING, Moment, Played
@@ -127,14 +132,125 @@ def test_what_is_fatal_says_who_is_to_do_what(known: dict[str, object], expected
     assert summary(failed(**known), now=NOW) == f"hung: no progress for 14s, cpu idle; {expected}"
 
 
+KNOWN_STARTS = Baseline(starts_s=(20.0, 30.0, 60.0))
+SLOW_RETRY = {"retry_at": NOW + 18.4}
+
+
 @pytest.mark.parametrize(
-    ("known", "expected"), [({}, None), ({"retry_at": NOW + 18.4}, 18.0), ({"retry_at": NOW - 1.0}, 1.0)]
+    ("known", "expected"),
+    [({}, None), (SLOW_RETRY, 19.0), ({"retry_at": NOW + 18.0}, 18.0), ({"retry_at": NOW - 1}, 1)],
 )
 def test_a_router_is_told_when_asking_again_may_help(known: dict[str, object], expected: float | None) -> None:
     assert retry_after_s(failed(**known), now=NOW) == expected
 
 
-@pytest.mark.parametrize(("moment", "expected"), [(IDLE, None), (STOPPED, None), (FROZEN_IDLE, 5.0)])
+@pytest.mark.parametrize(("known", "expected"), [({}, None), (SLOW_RETRY, 49.0), ({"retry_at": NOW - 1}, 30.0)])
+def test_after_the_backoff_comes_a_usual_start(known: dict[str, object], expected: float | None) -> None:
+    assert retry_after_s(replace(failed(**known), baseline=KNOWN_STARTS), now=NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("curb", "until", "expected"),
+    [
+        pytest.param(Curb.HELD, None, None, id="held-until-released"),
+        pytest.param(Curb.OBSERVING, None, None, id="we-only-watch"),
+        pytest.param(Curb.HELD, NOW + 600.0, 600.0, id="held-for-longer"),
+        pytest.param(Curb.HELD, NOW + 5.0, 19.0, id="held-for-less-than-the-backoff"),
+        pytest.param(Curb.SHARED_CAUSE, NOW + 60.0, 60.0, id="frozen"),
+        pytest.param(Curb.ONE_AT_A_TIME, None, 19.0, id="another-goes-first"),
+    ],
+)
+def test_what_holds_us_back_is_counted(curb: Curb, until: float | None, expected: float | None) -> None:
+    restraint = Restraint(curb=curb, message="held", until=until)
+    of_state = failed(**SLOW_RETRY, restraint=restraint)
+    of_a_person = replace(failed(**SLOW_RETRY), restraint=restraint)
+
+    assert retry_after_s(of_state, now=NOW) == retry_after_s(of_a_person, now=NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("spent_s", "expected"),
+    [
+        pytest.param(0.0, 30.0, id="as-usual"),
+        pytest.param(10.5, 20.0, id="some-of-it-is-over"),
+        pytest.param(25.0, 20.0, id="slower-than-one-of-them"),
+        pytest.param(59.9, 1.0, id="never-none-at-all"),
+        pytest.param(60.0, 5.0, id="slower-than-ever"),
+    ],
+)
+def test_one_that_starts_is_as_far_as_those_that_took_longer(spent_s: float, expected: float) -> None:
+    played = Played()
+    played.state = replace(played.state, phase=Phase.STARTING)
+    played.evidence = replace(played.evidence, started_at=NOW - spent_s)
+
+    known = replace(snapshot(played), baseline=KNOWN_STARTS)
+
+    assert retry_after_s(known, now=NOW) == expected
+    assert retry_after_s(snapshot(played), now=NOW) == 5.0
+
+
+@pytest.mark.parametrize(
+    ("phase", "asked", "expected"),
+    [
+        (Phase.RESTARTING, None, 30.0),
+        (Phase.RESTARTING, Verb.START, 30.0),
+        (Phase.DRAINING, Verb.RESTART, 30.0),
+        (Phase.DRAINING, Verb.STOP, None),
+        (Phase.STOPPING, Verb.STOP, None),
+        (Phase.STOPPED, None, None),
+    ],
+)
+def test_before_a_restart_lies_a_whole_start_and_before_a_start_by_hand_a_person(
+    phase: Phase, asked: Verb | None, expected: float | None
+) -> None:
+    played = Played()
+    played.state = replace(played.state, phase=phase, asked=asked, since=NOW - 10.0)
+
+    known, unknown = replace(snapshot(played), baseline=KNOWN_STARTS), snapshot(played)
+
+    assert retry_after_s(known, now=NOW) == expected
+    assert retry_after_s(unknown, now=NOW) == (None if expected is None else 5.0)
+
+
+@pytest.mark.parametrize(
+    ("since", "expected"),
+    [
+        pytest.param(NOW - 1.5, 7.0, id="begun-before-it-was-noticed"),
+        pytest.param(None, 8.0, id="begun-when-it-was-noticed"),
+        pytest.param(NOW - 8.0, 5.0, id="undecided-for-longer-than-usual"),
+    ],
+)
+def test_a_suspicion_is_over_when_it_is_decided(since: float | None, expected: float) -> None:
+    doubt = Judgement(verdict=Verdict.SUSPECT, reason="CountersSilent", message="counters silent", since=since)
+    played = Played()
+    played.state = replace(played.state, phase=Phase.SUSPECT, judgement=doubt, since=NOW)
+
+    assert retry_after_s(replace(snapshot(played), baseline=KNOWN_STARTS), now=NOW) == expected
+
+
+@given(
+    phase=st.sampled_from(Phase),
+    retry_in_s=st.none() | st.floats(-1e4, 1e4),
+    spent_s=st.floats(-10.0, 1e5),
+    starts_s=st.lists(st.floats(0.0, 3600.0), max_size=20),
+)
+def test_nobody_is_told_to_ask_at_once_nor_later_than_anything_known(
+    phase: Phase, retry_in_s: float | None, spent_s: float, starts_s: list[float]
+) -> None:
+    played = Played()
+    retry_at = None if retry_in_s is None else NOW + retry_in_s
+    played.state = replace(played.state, phase=phase, since=NOW - spent_s, retry_at=retry_at)
+    played.evidence = replace(played.evidence, started_at=NOW - spent_s)
+
+    told = retry_after_s(replace(snapshot(played), baseline=Baseline(starts_s=tuple(starts_s))), now=NOW)
+
+    longest_s = max([5.0, *starts_s]) + max(0.0, retry_in_s or 0.0) + max(0.0, -spent_s) + Policy().hung_after_s
+    assert told is None or 1.0 <= told <= math.ceil(longest_s) + 1
+    if phase.is_routable:
+        assert told is None
+
+
+@pytest.mark.parametrize(("moment", "expected"), [(IDLE, None), (STOPPED, None), (FROZEN_IDLE, 8.0)])
 def test_what_is_routable_or_stopped_by_hand_names_no_time(moment: Moment, expected: float | None) -> None:
     played = Played().play([IDLE, moment])
 
