@@ -84,14 +84,15 @@ class Busy:
     the `with` block hangs up.
     """
 
-    def __init__(self, url: str, *, tokens: int, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, url: str, *, tokens: int, headers: Mapping[str, str] | None = None, **more: Any) -> None:
         self.received = 0
         self.ended = False
         self.problem: str | None = None
         self._hung_up = threading.Event()
         self._socket: socket.socket | None = None
         self._client = httpx.Client(timeout=httpx.Timeout(None), headers=headers, trust_env=False)
-        self._thread = threading.Thread(target=self._read, args=(url, tokens), name=f"busy {url}", daemon=True)
+        self._body = chat_body("keep going", max_tokens=tokens, stream=True, **more)
+        self._thread = threading.Thread(target=self._read, args=(url,), name=f"busy {url}", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -123,10 +124,9 @@ class Busy:
         self._thread.join(5.0)
         self._client.close()
 
-    def _read(self, url: str, tokens: int) -> None:
-        body = chat_body("keep going", max_tokens=tokens, stream=True)
+    def _read(self, url: str) -> None:
         try:
-            with self._client.stream("POST", f"{url}/v1/chat/completions", json=body) as reply:
+            with self._client.stream("POST", f"{url}/v1/chat/completions", json=self._body) as reply:
                 self._socket = reply.extensions["network_stream"].get_extra_info("socket")
                 reply.raise_for_status()
                 for line in reply.iter_lines():
@@ -142,6 +142,6 @@ class Busy:
             self.received += 1
 
 
-def busy(url: str, *, tokens: int = 1_000_000, headers: Mapping[str, str] | None = None) -> Busy:
-    """Return a client, to be used with `with`, that keeps one slot of `url` generating."""
-    return Busy(url, tokens=tokens, headers=headers)
+def busy(url: str, *, tokens: int = 1_000_000, headers: Mapping[str, str] | None = None, **more: Any) -> Busy:
+    """Return a client, to be used with `with`, that keeps one slot of `url` generating; `more` goes into its body."""
+    return Busy(url, tokens=tokens, headers=headers, **more)

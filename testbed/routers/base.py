@@ -37,6 +37,8 @@ class Router(Leaving):
     kind: ClassVar[str]  # haproxy, litellm, benchai, example, …
     client_headers: ClassVar[Mapping[str, str]] = {}  # what a client must send: an API key
     starts_within_s: ClassVar[float] = 30.0
+    hears_within_s: ClassVar[float] = 1.0  # what the daemon has told, it obeys after so long
+    refuses_with: ClassVar[int] = 503  # its status where nobody can answer
 
     def __init__(self, folder: Path, served: Served, *, port: int | None = None) -> None:
         self.folder = folder
