@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 CODES: Mapping[int, str] = {
     400: "BadRequest",
+    401: "Unauthorized",
     403: "Forbidden",
     404: "NotFound",
     405: "MethodNotAllowed",
@@ -31,11 +32,18 @@ def no_such(kind: str, name: str, names: Iterable[str]) -> Refusal:
     return Refusal(404, f"NoSuch{kind.capitalize()}", message)
 
 
-def answer_document(content: Mapping[str, Any]) -> Response:
+def unreadable() -> Refusal:
+    """Return what is said where the history cannot be read."""
+    return Refusal(503, "HistoryUnreadable", "the history cannot be read; the supervisor's log says why")
+
+
+def answer_document(
+    content: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
     """Return an answer with words from outside."""
     # Not every text has an encoding: a server may have sent half a character.
     body = json.dumps(content, ensure_ascii=False).encode(errors="replace")
-    return Response(body, media_type="application/json")
+    return Response(body, status, headers, media_type="application/json")
 
 
 def answer_error(status: int, code: str, message: str, *, headers: Mapping[str, str] | None = None) -> Response:

@@ -1,7 +1,7 @@
 """The HTTP face: what is believed, for routers and people, and the few things an operator may ask for.
 
 It reads the board, passes requests on to `operate` and routers' reports to `report`; it decides nothing. Holds and
-incidents are in `operations.py`.
+incidents are in `operations.py`, what load balancers ask in `balancers.py`, events in `streams.py`.
 """
 
 import hmac
@@ -9,7 +9,6 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -22,8 +21,10 @@ from supervisor.core.liveness import Clocks, Snapshot
 from supervisor.core.observations import TrafficSeen
 from supervisor.publish.answers import Refusal, answer_document, answer_error, fail, no_such, refuse
 from supervisor.publish.asked import number
+from supervisor.publish.balancers import Balancers
 from supervisor.publish.board import Board
 from supervisor.publish.operations import Holds, Incidents, Operations
+from supervisor.publish.past import History, Past
 from supervisor.publish.reports import MAX_BODY_BYTES, MAX_ERROR, BadReportError, parse, printable, target_of
 from supervisor.publish.streams import Streams
 from supervisor.publish.why import TRANSITIONS, why
@@ -43,7 +44,6 @@ class Outcome:
 
 Operate = Callable[[str, Verb, float, bool], Awaitable[Outcome]]  # ... and whether it drains first
 Report = Callable[[str, TrafficSeen], bool]  # False: there is no such target
-History = Callable[[str, int], Awaitable[list[dict[str, Any]] | None]]  # newest first; None: it cannot be read
 
 
 def _clocks() -> Clocks:
@@ -73,6 +73,8 @@ class Api:
         self._clocks = clocks
         self._operations = Operations(board, holds=holds, incidents=incidents, authorize=self._authorize)
         self._streams = Streams(board)
+        self._balancers = Balancers(board)
+        self._past = Past(board, history=history)
 
     def app(self, *, trusted: bool) -> Starlette:
         """Return the application; `trusted` where whoever can connect may also change things (the unix socket)."""
@@ -80,8 +82,9 @@ class Api:
             Route("/livez", self._livez),
             Route("/readyz", self._readyz),
             Route("/v1/liveness", self._liveness),
+            *self._balancers.routes(),
+            *self._past.routes(),
             Route("/v1/events", self._streams.answer),
-            Route("/v1/backends/{name}", self._backend),
             Route("/v1/status", self._status),
             Route("/v1/targets/{name}/why", self._why),
             *self._operations.routes(),  # before the verbs, whose route would take `hold` for one
@@ -118,15 +121,6 @@ class Api:
         if document.etag in _etags(request.headers.get("if-none-match", "")):
             return Response(status_code=304, headers=headers)
         return Response(document.body, media_type="application/json", headers=headers)
-
-    async def _backend(self, request: Request) -> Response:
-        snapshot = self._board.believed(request.path_params["name"])
-        if snapshot is None or snapshot.kind != "backend":
-            names = [each.name for each in self._board.snapshots if each.kind == "backend"]
-            raise no_such("backend", request.path_params["name"], names)
-        state = snapshot.state
-        told = {"name": snapshot.name, "routable": state.phase.is_routable, "verdict": str(state.judgement.verdict)}
-        return JSONResponse(told, status_code=200 if state.phase.is_routable else 503)
 
     async def _status(self, _: Request) -> Response:
         return JSONResponse(self._board.status())
@@ -177,7 +171,8 @@ class Api:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         matches = hmac.compare_digest(given.strip().encode("latin-1"), self._token.encode())
         if scheme.lower() != "bearer" or not matches:
-            raise HTTPException(403, "the token is missing or wrong; send it as 'Authorization: Bearer …'")
+            why = "the token is missing or wrong; send it as 'Authorization: Bearer …'"
+            raise HTTPException(401, why, headers={"WWW-Authenticate": "Bearer"})
 
 
 async def _body(request: Request, *, most: int) -> bytes:

@@ -91,6 +91,10 @@ class Board:
         snapshot = self._snapshots.get(name)
         return None if snapshot is None else self._fresh(snapshot, now=self._clock())
 
+    def backends(self) -> list[dict[str, Any]]:
+        """Return every backend as the document would tell it if it were stamped now."""
+        return self._entries(self._clock())
+
     def put(self, snapshot: Snapshot) -> None:
         """Take a new snapshot, stamp the document anew, and tell whoever follows what has changed."""
         before, revision = self._snapshots.get(snapshot.name), self.document.revision
@@ -147,8 +151,7 @@ class Board:
         now, wall = self._clock(), self._wall()
         self._stamped_at = now
         self._follow_wall_clock(now, wall)
-        backends = [self._fresh(each, now=now) for each in self._snapshots.values() if each.kind == "backend"]
-        entries = [liveness.backend_entry(each, clocks=self._clocks, now=now) for each in backends]
+        entries = self._entries(now)
         content = [{**entry, "retry_after_s": None} for entry in entries]
         if content != self._content:
             self._content = content
@@ -164,7 +167,7 @@ class Board:
             "valid_for_s": self._valid_for_s,
             "mode": self._mode,
             "backends": entries,
-            "models": liveness.by_alias(backends),
+            "models": liveness.by_alias([each for each in self._snapshots.values() if each.kind == "backend"]),
         }
         return Document(
             body=line(document) + b"\n",
@@ -184,6 +187,10 @@ class Board:
             "message": change.judgement.message,
             "at": self._clocks.iso(change.at),
         }
+
+    def _entries(self, now: float) -> list[dict[str, Any]]:
+        backends = [self._fresh(each, now=now) for each in self._snapshots.values() if each.kind == "backend"]
+        return [liveness.backend_entry(each, clocks=self._clocks, now=now) for each in backends]
 
     def _follow_wall_clock(self, now: float, wall: datetime) -> None:
         drift_s = (wall - self._clocks.wall).total_seconds() - (now - self._clocks.now)

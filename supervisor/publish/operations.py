@@ -13,13 +13,12 @@ from starlette.routing import Route
 
 from supervisor.core.liveness import iso
 from supervisor.core.restraint import EVERY, Hold
-from supervisor.publish.answers import Refusal, answer_document, no_such
-from supervisor.publish.asked import number
+from supervisor.publish.answers import Refusal, answer_document, no_such, unreadable
+from supervisor.publish.asked import limit_of, number
 from supervisor.publish.board import Board
 
 LONGEST_HOLD_S = 31_536_000.0  # a year; whoever means longer gives no end
 MOST_OF_WHY = 200  # characters
-USUAL_LIMIT, MOST_INCIDENTS = 50, 500
 
 
 class Holds(Protocol):
@@ -110,9 +109,9 @@ class Operations:
     async def _several(self, request: Request) -> Response:
         asked = request.query_params.get("target")
         target = self._known(asked) if asked else None
-        incidents = await self._incidents.several(target=target, limit=_limit(request))
+        incidents = await self._incidents.several(target=target, limit=limit_of(request))
         if incidents is None:
-            raise _unreadable()
+            raise unreadable()
         return answer_document({"incidents": incidents})
 
     async def _one(self, request: Request) -> Response:
@@ -120,7 +119,7 @@ class Operations:
         try:
             incident = await self._incidents.one(incident_id)
         except LookupError as error:
-            raise _unreadable() from error
+            raise unreadable() from error
         if incident is None:
             message = f"there is no incident {incident_id!r}; GET /v1/incidents lists those that are remembered"
             raise Refusal(404, "NoSuchIncident", message)
@@ -150,21 +149,9 @@ def _why(request: Request) -> str:
     return why.strip()
 
 
-def _limit(request: Request) -> int:
-    text = request.query_params.get("limit", str(USUAL_LIMIT))
-    limit = number("limit", text, int, what="a whole number")
-    if not 1 <= limit <= MOST_INCIDENTS:
-        raise HTTPException(400, f"limit = {text} must lie between 1 and {MOST_INCIDENTS}")
-    return limit
-
-
 def _until(hold: Hold) -> str | None:
     return None if hold.until is None else iso(hold.until)
 
 
 def _told(hold: Hold) -> dict[str, Any]:
     return {"target": hold.target, "since": iso(hold.since), "until": _until(hold), "why": hold.why}
-
-
-def _unreadable() -> Refusal:
-    return Refusal(503, "HistoryUnreadable", "the history cannot be read; the supervisor's log says why")

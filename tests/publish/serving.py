@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from supervisor.core.events import Verb
-from supervisor.core.liveness import Clocks
+from supervisor.core.liveness import Clocks, Snapshot
 from supervisor.core.observations import TrafficSeen
 from supervisor.core.state import Phase
 from supervisor.publish.api import Api, Outcome
@@ -35,6 +35,7 @@ class Operator:
     asked: list[tuple[str, Verb, float, bool]] = field(default_factory=list)
     reported: list[tuple[str, TrafficSeen]] = field(default_factory=list)
     remembered: list[dict[str, Any]] | None = field(default_factory=list)
+    remembered_of: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     fault: Exception | None = None
 
     async def operate(self, name: str, verb: Verb, wait_s: float, drains: bool) -> Outcome:
@@ -52,9 +53,9 @@ class Operator:
         return known
 
     async def history(self, name: str, limit: int) -> list[dict[str, Any]] | None:
-        """Return what is remembered, whoever is asked about."""
+        """Return what is remembered, of whom it was said or of everybody."""
         assert name in {each.name for each in WATCHED}
-        return None if self.remembered is None else self.remembered[:limit]
+        return None if self.remembered is None else self.remembered_of.get(name, self.remembered)[:limit]
 
 
 @dataclass
@@ -72,10 +73,10 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def serving(folder: Path, *, token: str) -> AsyncIterator[Served]:
+async def serving(folder: Path, *, token: str, watched: Sequence[Snapshot] = WATCHED) -> AsyncIterator[Served]:
     """Serve until the end of the block."""
     time, operator = Time(), Operator()
-    board = time.board(*WATCHED)
+    board = time.board(*watched)
     api = Api(
         board,
         operate=operator.operate,

@@ -122,24 +122,6 @@ async def test_our_client_reads_it_and_extends_what_it_holds(tmp_path: Path, whe
     assert second.expires_at > first.expires_at
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize(
-    ("name", "status"), [("planner", 200), ("code", 503), ("stranger", 404), ("router", 404), ("%2e%2e", 404)]
-)
-async def test_any_load_balancer_can_ask_about_one_backend(served: Served, method: str, name: str, status: int) -> None:
-    response = await served.tcp.request(method, f"/v1/backends/{name}")
-
-    assert response.status_code == status
-    assert bool(response.content) == (method == "GET")
-
-
-async def test_a_backend_is_told_in_a_word(served: Served) -> None:
-    ready, stuck = await served.tcp.get("/v1/backends/planner"), await served.tcp.get("/v1/backends/code")
-
-    assert ready.json() == {"name": "planner", "routable": True, "verdict": "ready"}
-    assert stuck.json() == {"name": "code", "routable": False, "verdict": "hung"}
-
-
 async def test_a_late_owner_makes_the_daemon_dead_and_its_backends_unknown(served: Served) -> None:
     alive = await served.tcp.get("/livez")
     served.time.pass_s(VALID_FOR_S + 1)
@@ -201,7 +183,8 @@ async def test_over_the_port_nobody_changes_anything_without_the_token(
 
     response = await served.tcp.post("/v1/targets/planner/stop", headers=headers)
 
-    assert error_of(response) == (403, "Forbidden")
+    assert error_of(response) == (401, "Unauthorized")
+    assert response.headers["www-authenticate"] == "Bearer"
     assert TOKEN not in response.text
     assert served.operator.asked == []
 
@@ -257,6 +240,8 @@ async def test_a_wait_must_be_a_sensible_number_of_seconds(served: Served, wait_
         ("POST", "/v1/targets/stranger/stop", (404, "NoSuchTarget"), "planner, code, router"),
         ("POST", "/v1/targets/planner/explode", (404, "NoSuchVerb"), "start, stop, restart"),
         ("GET", "/v1/backends/stranger", (404, "NoSuchBackend"), "planner, code"),
+        ("GET", "/v1/models/stranger/ready", (404, "NoSuchModel"), "planner, code"),
+        ("GET", "/v1/history?target=stranger", (404, "NoSuchTarget"), "planner, code, router"),
         ("GET", "/v1/targets/planner/stop", (405, "MethodNotAllowed"), ""),
         ("POST", "/v1/liveness", (405, "MethodNotAllowed"), ""),
         ("GET", "/v1/nothing", (404, "NotFound"), ""),

@@ -124,7 +124,7 @@ async def test_nobody_holds_or_releases_anything_without_the_token(served: Serve
     refused = await served.stranger.post(path)
     let_in = await served.stranger.post(path, headers={b"Authorization": BEARER})
 
-    assert error_of(refused) == (403, "Forbidden")
+    assert error_of(refused) == (401, "Unauthorized")
     assert len(served.brakes.asked) == (1 if "hold" in path or "pause" in path else 0)
     assert let_in.status_code == 200
 

@@ -82,7 +82,7 @@ async def test_over_the_port_nobody_reports_without_the_token(served: Served, au
     refused = await served.tcp.post("/v1/observations", json=FAILURE, headers=headers)
     taken = await served.tcp.post("/v1/observations", json=FAILURE, headers={b"Authorization": BEARER})
 
-    assert error_of(refused) == (403, "Forbidden")
+    assert error_of(refused) == (401, "Unauthorized")
     assert taken.status_code == 202
     assert len(served.operator.reported) == 1
 
