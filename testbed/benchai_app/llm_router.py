@@ -40,6 +40,7 @@ START_COMMAND = shlex.split(ENV.get("BENCHAI_START_COMMAND", "llama-server"))  #
 ORPHANS_COMMAND = shlex.split(ENV.get("BENCHAI_ORPHANS_COMMAND", ""))  # the original kills every llama-server
 TIMEOUT_S = float(ENV.get("BENCHAI_TIMEOUT_S", "300"))
 PLAN_TIMEOUT_S = float(ENV.get("BENCHAI_PLAN_TIMEOUT_S", "30"))
+GPU_USED_MB = int(ENV.get("BENCHAI_GPU_USED_MB", "0"))
 WAIT_FOR_TURN_S = float(ENV.get("BENCHAI_WAIT_FOR_TURN_S", "5"))
 MAX_CONCURRENT_REQUESTS = {"general": 2, "planner": 2, "research": 1, "code": 1, "vision": 1}
 DB_PATH = Path(ENV.get("BENCHAI_DB", "benchai_memory.db"))
@@ -171,6 +172,12 @@ _model_semaphores: dict[str, asyncio.Semaphore] = {}
 manager = ModelManager()
 
 
+def check_gpu_available(min_free_mb: int = 4000) -> tuple[bool, int, int]:
+    """Say whether so much GPU memory is free, and how much is used of how much; the original asks nvidia-smi."""
+    used_mb, total_mb = GPU_USED_MB, 12288
+    return total_mb - used_mb >= min_free_mb, used_mb, total_mb
+
+
 def get_model_semaphore(model_type: str) -> asyncio.Semaphore:
     """Return what counts who is at a model."""
     return _model_semaphores.setdefault(model_type, asyncio.Semaphore(MAX_CONCURRENT_REQUESTS.get(model_type, 1)))
@@ -230,7 +237,10 @@ async def execute_reasoning_stream(
 
 
 async def execute_vision(messages: list[dict[str, Any]], max_tokens: int = 1024) -> str:
-    """Have the model with eyes answer."""
+    """Have the model with eyes answer, once there is room for it on the GPU."""
+    if not check_gpu_available()[0]:
+        await manager.stop_all()
+        return "Vision analysis requires GPU but only 1000 MiB VRAM free (need 4000 MiB). No stoppable GPU apps found."
     if not await manager.start_model("vision"):
         return "Vision analysis failed: Could not start vision model"
     try:
@@ -259,6 +269,8 @@ async def generate_plan(query: str) -> list[dict[str, str]]:
 
 def detect_intent(query: str) -> str:
     """Choose the model for `auto`."""
+    if "calculate" in query.lower() and "math" in MODELS:
+        return "math"
     return "code" if "code" in query.lower() else "planner" if "plan" in query.lower() else "research"
 
 

@@ -1,5 +1,6 @@
 """What BenchAI's router answers once it is guarded, and when: nobody waits for a model that is known to be out."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -223,6 +224,15 @@ def test_auto_says_so_where_all_have_failed(town: BenchaiTown, router: BenchaiRo
 
     assert response.status_code == 503
     assert "answered 500" in response.json()["error"]["message"]
+
+
+def test_auto_leaves_a_model_alone_that_the_supervisor_does_not_know(town: BenchaiTown) -> None:
+    with Upstream(answers("from math")) as math:
+        ports = {name: int(upstream.url.rpartition(":")[2]) for name, upstream in town.upstreams.items()}
+        ports["math"] = int(math.url.rpartition(":")[2])
+        with town.router(BENCHAI_PORTS=json.dumps(ports)) as router:
+            assert content(ask(router, "auto", text="calculate")) == "from math"
+            assert content(ask(router, "math")) == "from math"
 
 
 # --- nothing is known -------------------------------------------------------------------------------------------------

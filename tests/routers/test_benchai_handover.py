@@ -158,6 +158,14 @@ def test_a_model_that_the_supervisor_does_not_know_stays_the_routers(town: Bench
         wait_until(lambda: "general" in starts.names, "it was started", within_s=ENOUGH_S)
 
 
+@pytest.mark.parametrize(("guard", "answer"), [("none", "Vision analysis requires"), ("wrapper", "from vision")])
+def test_the_gpu_memory_that_vision_holds_itself_is_not_held_against_it(
+    town: BenchaiTown, guard: str, answer: str
+) -> None:
+    with town.router(guard=guard, BENCHAI_GPU_USED_MB="11000") as router:
+        assert content(ask(router, "vision")).startswith(answer)
+
+
 # --- with a real daemon -----------------------------------------------------------------------------------------------
 
 

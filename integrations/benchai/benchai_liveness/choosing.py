@@ -96,10 +96,10 @@ class _Guarded:
         return refusal is not None
 
     def _next(self, case: Case, asked: str, failed: set[str], *, has_choice: bool) -> str | None:
-        if self._may_choose(case, asked, has_choice=has_choice) and self.desk.liveness.snapshot().known:
-            first = next(self.desk.others(asked, failed), None)
-            is_watched = asked in self.desk.liveness.snapshot().models
-            return first if first or is_watched or failed else asked
+        snapshot = self.desk.liveness.snapshot()
+        is_vouched_for = snapshot.known and (failed or asked in snapshot.models)
+        if is_vouched_for and self._may_choose(case, asked, has_choice=has_choice):
+            return next(self.desk.others(asked, failed), None)
         if refusal := self.desk.refusal_of(asked):
             case.refusal = refusal
             return None

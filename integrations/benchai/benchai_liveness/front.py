@@ -147,13 +147,13 @@ class _Answer:
 
 async def _read(receive: Receive, messages: list[Message]) -> bytes:
     """Read the request, and keep its messages for the router to read."""
-    body = b""
+    body = bytearray()
     while True:
         message = await receive()
         messages.append(message)
-        body += bytes(message.get("body", b""))
+        body += message.get("body", b"")
         if not message.get("more_body"):
-            return body
+            return bytes(body)
 
 
 def _asked(body: bytes) -> dict[str, Any] | None:

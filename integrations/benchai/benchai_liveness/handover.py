@@ -13,10 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 from .desk import Desk
+from .words import ATTEMPT
 
 START, STOP = "start_model", "stop_model"
 ORPHANS = ("_cleanup_orphans", "cleanup_orphans")
 CHECKS = ("_check_and_restart_models", "check_and_restart_models", "_health_check", "check_health")
+GPU, NEEDS_GPU = "check_gpu_available", "vision"
 MARK = "liveness_handed_over"
 
 log = logging.getLogger("benchai_liveness")
@@ -24,6 +26,7 @@ log = logging.getLogger("benchai_liveness")
 
 def hand_over(desk: Desk, namespace: dict[str, Any]) -> None:
     """Take the care out of every class that starts models."""
+    _spare_the_gpu(desk, namespace)
     for kind in list(namespace.values()):
         if (
             inspect.isclass(kind)
@@ -32,6 +35,23 @@ def hand_over(desk: Desk, namespace: dict[str, Any]) -> None:
         ):
             setattr(kind, MARK, True)
             _HandedOver(desk, namespace, kind).patch()
+
+
+def _spare_the_gpu(desk: Desk, namespace: dict[str, Any]) -> None:
+    """Let nobody be stopped to make room for `vision`: the supervisor runs it, and what is not free may be its own."""
+    original = namespace.get(GPU)
+    if not inspect.isfunction(original) or hasattr(original, MARK):
+        return
+
+    @functools.wraps(original)
+    def check(*given: Any, **named: Any) -> Any:
+        found = original(*given, **named)
+        attempt = ATTEMPT.get()
+        is_ours = attempt is not None and attempt.alias == NEEDS_GPU and desk.is_ours(NEEDS_GPU)
+        return (True, *found[1:]) if is_ours and isinstance(found, tuple) else found
+
+    setattr(check, MARK, True)
+    namespace[GPU] = check
 
 
 class _HandedOver:
