@@ -14,10 +14,11 @@ from starlette.routing import Route
 
 from supervisor.publish.answers import refuse
 from supervisor.publish.board import Board
-from supervisor.publish.server import HttpServer, bind_tcp
+from supervisor.publish.server import HttpServer, Limits, bind_tcp
 from supervisor.publish.streams import Streams
 
 SOON_S = 5.0
+USUAL = Limits()
 
 
 @dataclass
@@ -97,12 +98,14 @@ async def listening(
 
 
 @contextlib.asynccontextmanager
-async def telling(board: Board, **settings: Any) -> AsyncIterator[tuple[httpx.AsyncClient, Streams, HttpServer]]:
+async def telling(
+    board: Board, *, limits: Limits = USUAL, **settings: Any
+) -> AsyncIterator[tuple[httpx.AsyncClient, Streams, HttpServer]]:
     """Serve a board's events and nothing else."""
     streams = Streams(board, **settings)
     app = Starlette(routes=[Route("/v1/events", streams.answer)], exception_handlers={HTTPException: refuse})
     listener = bind_tcp("127.0.0.1", 0)
-    server = HttpServer(listener, app, at_end=board.feed.end)
+    server = HttpServer(listener, app, at_end=board.feed.end, limits=limits)
     running = asyncio.create_task(server.run())
     try:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"

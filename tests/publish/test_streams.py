@@ -3,18 +3,22 @@
 import asyncio
 import socket
 import time as real_time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 
 from supervisor.core.state import Phase
 from supervisor.publish.board import Board
+from supervisor.publish.server import Limits
 from supervisor.publish.streams import Streams
 from tests.publish.believing import HUNG, VALID_FOR_S, Time, snapshot
 from tests.publish.listening import Ear, Told, listening, telling
 from tests.publish.serving import error_of, serving
 
+BIG = "x" * 400_000
 SICK = snapshot("planner", phase=Phase.SUSPECT, judgement=HUNG)
 
 
@@ -170,31 +174,49 @@ async def _keep_hearing(ear: Ear, heard: list[str]) -> None:
         heard.append((await ear.hear(within_s=30)).kind)
 
 
-async def test_a_reader_that_does_not_take_its_events_is_hung_up_on_and_another_loses_none() -> None:
-    board = Time().board(snapshot())
-    big = "x" * 400_000
+@pytest.fixture
+def deaf() -> Iterator[socket.socket]:
+    """A socket that holds little and is read by nobody who does not want to."""
+    with socket.socket() as made:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        made.setblocking(False)
+        yield made
+
+
+async def ask(reader: socket.socket, client: httpx.AsyncClient) -> None:
+    """Ask for a stream, and see that it begins."""
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(reader, (client.base_url.host, client.base_url.port))
+    await loop.sock_sendall(reader, b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await loop.sock_recv(reader, 100)).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_reader_that_falls_behind_is_hung_up_on_and_another_loses_nothing(deaf: socket.socket) -> None:
+    board, taken = Time().board(snapshot()), 0
 
     async with telling(board) as (client, _, _), listening(client) as good:
         await good.hear_next("liveness", "fresh")
-        with socket.socket() as slow:
-            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            slow.setblocking(False)
-            loop = asyncio.get_running_loop()
-            await loop.sock_connect(slow, (client.base_url.host, client.base_url.port))
-            await loop.sock_sendall(slow, b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
-            head = await loop.sock_recv(slow, 100)
-            for turn in range(40):
-                message = replace(HUNG, message=f"{turn} {big}")
-                board.put(snapshot(judgement=message))
-                told = await good.until("liveness")
-                assert told.data["backends"][0]["message"].startswith(f"{turn} x")
-            taken = 0
-            async with asyncio.timeout(10):
-                while piece := await loop.sock_recv(slow, 1 << 20):
-                    taken += len(piece)
+        await ask(deaf, client)
+        for turn in range(40):
+            board.put(snapshot(judgement=replace(HUNG, message=f"{turn} {BIG}")))
+            told = await good.until("liveness")
+            assert told.data["backends"][0]["message"].startswith(f"{turn} x")
+        async with asyncio.timeout(10):
+            while piece := await asyncio.get_running_loop().sock_recv(deaf, 1 << 20):
+                taken += len(piece)
 
-    assert head.startswith(b"HTTP/1.1 200")
-    assert taken < 30 * len(big)
+    assert taken < 30 * len(BIG)
+
+
+async def test_a_reader_that_takes_nothing_at_all_loses_its_stream_though_nobody_tells_it(deaf: socket.socket) -> None:
+    board = Time().board(snapshot())
+
+    async with telling(board, limits=Limits(take_s=0.3)) as (client, streams, _):
+        await ask(deaf, client)
+        for turn in range(20):
+            board.put(snapshot(judgement=replace(HUNG, message=f"{turn} {BIG}")))
+            await asyncio.sleep(0.01)
+        await none_open(streams)
 
 
 async def test_more_streams_than_there_may_be_are_refused_until_one_ends() -> None:
