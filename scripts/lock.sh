@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Pin what pyproject.toml asks for, with hashes: requirements/runtime.txt for users, requirements/dev.txt for everything
-# here, requirements/build.txt for the image's build. The files name no index and no address, so they work with whatever index the reader's pip is set up for.
+# here, requirements/build.txt for the image's build, requirements/litellm.txt for the LiteLLM proxy, which lives in an
+# environment of its own. The files name no index and no address, so they work with whatever index the reader's pip is set up for.
 #   usage: scripts/lock.sh [--upgrade]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,7 +18,8 @@ fi
 # pip-compile knows no dependency groups: write them out for it.
 asked=requirements/dev.in
 built_with=requirements/build.in
-trap 'rm -f "$asked" "$built_with"' EXIT
+routed_by=requirements/litellm.in
+trap 'rm -f "$asked" "$built_with" "$routed_by"' EXIT
 "$tools/bin/python" - >"$asked" <<'PYTHON'
 import tomllib
 from pathlib import Path
@@ -36,6 +38,8 @@ print("-c dev.txt")
 print("\n".join(tomllib.loads(Path("pyproject.toml").read_text())["build-system"]["requires"]))
 PYTHON
 
+echo "litellm[proxy]>=1.108" >"$routed_by" # the first with enable_weighted_failover and both failure hooks that was tried
+
 compile() {
     CUSTOM_COMPILE_COMMAND="make lock" "$tools/bin/pip-compile" --quiet --generate-hashes --allow-unsafe --strip-extras \
         --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --resolver=backtracking "${@:3}" --output-file "$2" "$1"
@@ -46,4 +50,6 @@ compile "$built_with" requirements/build.txt "$@"
 sed -i "s|-r $built_with|pyproject.toml (build-system)|; s|-c dev.txt|requirements/dev.txt|; s|-c requirements/dev.txt|requirements/dev.txt|" \
     requirements/build.txt
 sed -i "s|-r $asked|pyproject.toml (dev)|; s|-c runtime.txt|requirements/runtime.txt|; s|-c requirements/runtime.txt|requirements/runtime.txt|" requirements/dev.txt
+compile "$routed_by" requirements/litellm.txt "$@"
+sed -i "s|-r $routed_by|scripts/lock.sh|" requirements/litellm.txt
 grep -c '^[a-z].*==' requirements/*.txt | sed 's/:/: /; s/$/ packages pinned/'

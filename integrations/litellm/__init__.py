@@ -1,0 +1,1 @@
+"""The LiteLLM proxy: see docs/routers/litellm.md."""
