@@ -177,8 +177,9 @@ async def _let_go(task: asyncio.Future[Any]) -> None:
 
 
 def _note(desk: Desk, attempt: Attempt, backend: Backend, error: httpx.TransportError) -> None:
-    is_too_late = isinstance(error, httpx.TimeoutException)
-    attempt.note(f"{backend.name}: {error or type(error).__name__}", is_too_late=is_too_late)
+    what = str(error) or type(error).__name__
+    said = what if backend.name in what else f"{backend.name}: {what}"
+    attempt.note(said, is_too_late=isinstance(error, httpx.TimeoutException))
     if not desk.is_lost(backend.name) and not _is_our_own(error):  # else the supervisor has said so itself
         desk.liveness.report(backend, ok=False, error=type(error).__name__)
 

@@ -70,7 +70,7 @@ class Attempt:
             return Refusal(503, "model_busy", text, retry_after_s, said)
         if not ERRORS.match(text) and (text or not self.problem):
             return None
-        reason = ": ".join(part for part in (text, self.problem) if part)
+        reason = text if text and self.problem in text else ": ".join(part for part in (text, self.problem) if part)
         if self.status in LEFT_TO_CLIENTS:
             return Refusal(self.status or 400, "request_refused", reason, retry_after_s, said)
         if self.is_too_late:

@@ -1,0 +1,54 @@
+"""A router of BenchAI's shape keeps the routers' contract once it is guarded."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import pytest
+
+from testbed.clients import wait_until
+from testbed.routers.base import Router
+from testbed.routers.benchai import BenchaiRouter
+from tests.routers.asking import DEADLINE_S, Storm, ask
+from tests.routers.contract import ANSWERED_OR_REFUSED, RouterContract, assert_answered, blowing
+from tests.routers.world import TOKENS_PER_S, World
+
+
+class WithMath(BenchaiRouter):
+    """It knows one more name for `vision`: to that name's own it answers in one piece, whatever was asked for."""
+
+    def environment(self) -> Mapping[str, str]:
+        """Name it in its table of ports."""
+        given = dict(super().environment())
+        vision = self.served.backends["vision"].rpartition(":")[2]
+        return {**given, "BENCHAI_PORTS": given["BENCHAI_PORTS"].replace("{", f'{{"math": {vision}, ', 1)}
+
+
+class TestBenchai(RouterContract):
+    """The whole contract, behind `python -m benchai_liveness llm_router.py`."""
+
+    router: ClassVar[type[Router]] = WithMath
+
+    @pytest.mark.parametrize("model", ["auto", "research"])
+    def test_while_the_planner_hangs_and_is_restarted_no_request_hangs(self, world: World, model: str) -> None:
+        """`auto` asks the planner first, past every function that one could think of."""
+        storm = Storm(world, model)
+        with blowing(storm):
+            before = world.daemon.backend("planner")["instance"]
+            with world.frozen("planner", held=False):
+                wait_until(lambda: _is_new(world, "planner", since=before), "it was restarted")
+
+        assert storm.lost == []
+        assert {reply.status for reply in storm.replies} <= ANSWERED_OR_REFUSED
+        assert all(reply.took_s < DEADLINE_S for reply in storm.replies)
+
+    def test_a_stream_comes_piece_by_piece(self, world: World) -> None:
+        reply = ask(world, "math", stream=True, max_tokens=TOKENS_PER_S)
+
+        gaps_s = [later - sooner for sooner, later in zip(reply.came_at_s, reply.came_at_s[1:], strict=False)]
+        assert_answered(reply, stream=True)
+        assert len([gap_s for gap_s in gaps_s if gap_s > 0.2 / TOKENS_PER_S]) >= TOKENS_PER_S / 2
+
+
+def _is_new(world: World, name: str, *, since: str) -> bool:
+    entry = world.daemon.backend(name)
+    return bool(entry["routable"]) and entry["instance"] != since
