@@ -28,6 +28,7 @@ T = TypeVar("T")
 TIMEOUT_S: Final = 10.0
 PATIENCE_S: Final = 20.0  # how long a test waits for what ought to come at once
 POLL_S: Final = 0.02
+PROC: Final = Path("/proc")
 
 # The first process of a container is deaf to signals that it does not handle, so each target says what it does.
 OBEYS: Final = """
@@ -64,6 +65,11 @@ class Bench(Protocol):
         """The engine under test."""
         ...
 
+    @property
+    def proc(self) -> Path:
+        """Where the kernel tells of its targets' processes, by the numbers that the engine knows them by."""
+        ...
+
     def make(self, code: str) -> str:
         """Make a target that runs `code`, started by nobody yet, and return its name."""
         ...
@@ -79,6 +85,8 @@ class Bench(Protocol):
 
 class ProcessBench:
     """Programs on this machine."""
+
+    proc: Final = PROC
 
     def __init__(self, state_dir: Path, **more: Any) -> None:
         self.programs: dict[str, Program] = {}
@@ -112,6 +120,8 @@ class ProcessBench:
 
 class DockerBench:
     """Containers, removed at the end; `client` stays the caller's."""
+
+    proc: Final = PROC
 
     def __init__(self, client: docker.DockerClient, image: str, host: str, **more: Any) -> None:
         self.client = client

@@ -1,22 +1,29 @@
 """Benches for the engines under test, and a second Docker engine that may be stopped, killed and hung."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import docker
 import pytest
 
 from testbed.engine import find
+from testbed.systemd_host import SystemdHost, in_container, obstacle
+from tests.cannot import cannot
 from tests.engines.bench import Bench, DockerBench, ProcessBench
 from tests.engines.private_engine import PrivateEngine
+from tests.engines.systemd_bench import SystemdBench
+
+DOCKER, SYSTEMD = (pytest.param(name, marks=pytest.mark.engine) for name in ("docker", "systemd"))
 
 
-@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.engine)])
+@pytest.fixture(params=["process", DOCKER, SYSTEMD])
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
     """A bench for each engine, one after the other: what holds on it is the contract."""
-    bench: ProcessBench | DockerBench
+    bench: ProcessBench | DockerBench | SystemdBench
     if request.param == "process":
         bench = ProcessBench(tmp_path)
+    elif request.param == "systemd":
+        bench = SystemdBench(request.getfixturevalue("systemd_host"))
     else:
         bench = _docker_bench(request.getfixturevalue("engine"), request.getfixturevalue("image"))
     yield bench
@@ -35,6 +42,23 @@ async def containers(engine: docker.DockerClient, image: str) -> AsyncIterator[D
 async def programs(tmp_path: Path) -> AsyncIterator[ProcessBench]:
     """A bench on this machine."""
     bench = ProcessBench(tmp_path)
+    yield bench
+    await bench.close()
+
+
+@pytest.fixture(scope="session")
+def systemd_host(engine: docker.DockerClient) -> Iterator[SystemdHost]:
+    """A host that runs systemd; each test leaves it as it was."""
+    if reason := obstacle():
+        cannot(f"no systemd: {reason}")
+    with in_container(engine) as host:
+        yield host
+
+
+@pytest.fixture
+async def units(systemd_host: SystemdHost) -> AsyncIterator[SystemdBench]:
+    """A bench on systemd."""
+    bench = SystemdBench(systemd_host)
     yield bench
     await bench.close()
 

@@ -28,9 +28,9 @@ HOLDS_A_CHILD = (
 TIMEOUT_S = 0.5
 
 
-def place_shown(pid: int) -> str:
+def place_shown(bench: Bench, pid: int) -> str:
     """Return where the kernel shows us that a process waits; of others' processes it shows that to root alone."""
-    place = Path(f"/proc/{pid}/wchan").read_text()
+    place = (bench.proc / str(pid) / "wchan").read_text()
     return "" if place == "0" else place
 
 
@@ -84,7 +84,7 @@ async def test_a_running_target_is_told_with_its_processes_and_what_they_wait_fo
     assert process["name"].startswith("python")
     assert process["cpu_s"] >= 0
     assert process["memory_bytes"] > 1_000_000
-    assert process["waits_in"] == place_shown(process["pid"])
+    assert process["waits_in"] == place_shown(bench, process["pid"])
     assert sum(process["threads"].values()) == 1
 
 
@@ -178,7 +178,7 @@ async def test_a_real_server_is_told_with_its_threads_and_without_a_value_of_its
     assert (told.facts["mounts"][0]["destination"], told.facts["mounts"][0]["mode"]) == ("/models", "ro")
     assert told.facts["networks"] == ["bridge"]
     assert sum(server["threads"].values()) > 2
-    assert server["waits_in"] == place_shown(server["pid"])
+    assert server["waits_in"] == place_shown(containers, server["pid"])
     assert not told.is_detached
     assert SECRET not in json.dumps([told.facts, told.processes])
 
