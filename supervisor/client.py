@@ -2,7 +2,8 @@
 
 For routers. One file to copy into them: the standard library only, Python 3.9 and later, thread-safe. What it reads
 never makes it raise: a document that is expired, missing or unreadable means *unknown*, and then nothing is refused.
-It starts no thread before the first report; that one sends them, so that nobody waits for it.
+It starts no thread before the first report, which one sends so that nobody waits for it, or, with `follow`, the first
+read: that one holds the supervisor's stream of changes open, and no reader waits for anything.
 
     liveness = Liveness("/run/benchai-supervisor/liveness.json", own_table=[Backend("code", "http://127.0.0.1:8093")])
 
@@ -11,6 +12,8 @@ It starts no thread before the first report; that one sends them, so that nobody
         return unavailable(choice.reason, choice.retry_after_s)
     for backend in choice.candidates:  # best first; where one fails, the next
         liveness.report(backend, ok=False, error="no answer for 30 s")  # or ok=True, first_token_s=0.4
+
+In a coroutine the same calls do, with a file or `follow=True`; where an address is polled: `await pick_async(...)`.
 """
 
 from __future__ import annotations
@@ -21,24 +24,31 @@ import io
 import json
 import math
 import os
+import queue
+import random
 import socket
 import threading
 import time
+import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.utils import mktime_tz, parsedate_tz
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 from urllib.parse import SplitResult, urlsplit
 
 SCHEMA = 1
 PATH = "/v1/liveness"
+EVENTS_PATH = "/v1/events"
 REPORTS_PATH = "/v1/observations"
 MAX_DOCUMENT_BYTES = 1 << 20  # a thousand backends fit in half of it; more is not ours
+MAX_CHOICES = 256  # kept of one document: what is asked for may come from users
 DEFAULT_RETRY_AFTER_S = 5.0  # where the document does not say when to come back
+SOONEST_RETRY_S = 1.0  # where the time it said is over
 LONGEST_PAUSE_S = 5.0  # between two fetches: a third of a document's life
+LONGEST_SILENCE_S = 60.0  # of a stream, however long its document lives
 MAX_REPORTS = 100  # that wait to be sent; beyond it the oldest are dropped
 MAX_BATCH = 20  # with the longest words, these fit the 64 KiB that the supervisor takes at once
 MAX_CHARS = 200  # of an error or a name
@@ -106,10 +116,16 @@ class Snapshot:
     backends: tuple[Backend, ...] = ()  # in the document's order
     models: Mapping[str, tuple[Backend, ...]] = field(default_factory=dict)  # by alias, best first
     own_table: Mapping[str, tuple[Backend, ...]] = field(default_factory=dict, repr=False)
+    # Asked on every request, and answered once.
+    _by_name: dict[str, Backend] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _choices: dict[tuple[str, ...], Choice] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._by_name.update((backend.name, backend) for backend in self.backends)
 
     def find(self, name: str) -> Backend | None:
         """Return what the document says about backend `name`; None where it says nothing."""
-        return next((backend for backend in self.backends if backend.name == name), None)
+        return self._by_name.get(name)
 
     def is_routable(self, name: str) -> bool:
         """Say whether backend `name` may be sent requests: True unless a fresh document says no."""
@@ -123,6 +139,19 @@ class Snapshot:
         what was last said not to be routable comes after all others, but it comes: silence takes nobody out.
         """
         aliases = (alias, *more)
+        choice = self._choices.get(aliases)
+        if choice is None:
+            if len(self._choices) >= MAX_CHOICES:
+                self._choices.clear()
+            choice = self._choices[aliases] = self._choose(aliases)
+        return choice
+
+    def retry_after(self, alias: str, *more: str) -> float | None:
+        """Return in how many seconds to ask again for what is refused now; None where `pick` would not refuse it."""
+        choice = self.pick(alias, *more)
+        return choice.retry_after_s if choice.refuse else None
+
+    def _choose(self, aliases: tuple[str, ...]) -> Choice:
         asked: dict[str, Backend] = {}
         for one in aliases:
             # An alias that no document names is not supervised, which says nothing against it.
@@ -144,8 +173,11 @@ class Liveness:
 
     A file costs one `os.stat` a read while it has not changed. An address is fetched at most every `poll_s` by
     whichever caller comes first, who waits `timeout_s` at the longest (looking up a host name is not counted: prefer
-    numbers); the others go on with what is held. Where no caller may wait, as on an event loop, call `refresh` from a
-    thread of your own more often than every `poll_s`.
+    numbers); the others go on with what is held.
+
+    With `follow` no caller waits once this is made, as suits an event loop: a thread holds the address's stream open
+    and takes changes as they come. Where there is no stream it polls. It starts with the first read, anew in a forked
+    process, and ends with `close` or with the last reference to this.
 
     `own_table` is the routing you would use without a supervisor; it serves the aliases that no document names.
     `report_to` is the address that reports go to. Where it is not given, that is the source itself or, beside a file,
@@ -157,6 +189,7 @@ class Liveness:
         self,
         source: str | os.PathLike[str],
         *,
+        follow: bool = False,
         own_table: Iterable[Backend] = (),
         report_to: str | None = None,
         token: str | None = None,
@@ -165,42 +198,61 @@ class Liveness:
         wall_clock: Clock = time.time,
         steady_clock: Clock = time.monotonic,
     ) -> None:
-        self._wall_clock, self._steady_clock = wall_clock, steady_clock
-        self._lock = threading.Lock()
-        self._source: _File | _Address
+        self._book = _Book(_table(own_table), wall_clock, steady_clock)
+        self._timeout_s = timeout_s
+        self._source: _File | _Address | _Stream
         if isinstance(source, str) and "://" in source:
-            self._source = _Address(_Peer(source, PATH, token, timeout_s), poll_s=poll_s, clock=steady_clock)
+            self._source = address = _Address(_Peer(source, PATH, token, timeout_s), poll_s=poll_s, clock=steady_clock)
+            if follow:
+                peer = _Peer(source, EVENTS_PATH, token, timeout_s)
+                self._source = _Stream(peer, address, self._book, steady_clock, poll_s)
+                weakref.finalize(self, self._source.end)
             beside = source
+        elif follow:
+            raise ValueError(f"cannot follow {os.fspath(source)!r}: give http://host:port or unix:///path/of/a.sock")
         else:
             self._source = _File(os.fspath(source))
             beside = f"unix://{os.path.join(os.path.dirname(os.path.abspath(source)), 'control.sock')}"
         where = beside if report_to is None else report_to
         self._outbox = _Outbox(_Peer(where, REPORTS_PATH, token, REPORT_S), steady_clock) if where else None
-        self._held = self._take(_Held(Snapshot(known=False, own_table=_table(own_table))))
+        self.refresh()
 
     def snapshot(self) -> Snapshot:
         """Return what is known at this moment."""
         if self._source.is_due():
             self.refresh(only_if_due=True)
-        held = self._held
-        # Two clocks: by the wall clock alone a document lives for ever once somebody sets the clock back; the steady
-        # one stands still while the machine sleeps.
-        if held.fresh and self._steady_clock() < held.until_steady_s and self._wall_clock() < held.until_wall_s:
-            return held.fresh
-        return held.stale
+        return self._book.snapshot()
+
+    async def snapshot_async(self) -> Snapshot:
+        """As `snapshot`, and the event loop goes on while an address is asked: a thread of asyncio's does that."""
+        if self._source.is_due() and not self._book.lock().locked():
+            import asyncio  # whoever has no coroutines shall not wait for it
+
+            with contextlib.suppress(asyncio.TimeoutError):  # all those threads may be taken
+                await asyncio.wait_for(asyncio.to_thread(self.refresh, only_if_due=True), self._timeout_s)
+        return self._book.snapshot()
 
     def refresh(self, *, only_if_due: bool = False) -> None:
         """Read the source now; do nothing while another thread is reading it."""
-        if self._lock.acquire(blocking=False):
+        lock = self._book.lock()
+        if lock.acquire(blocking=False):
             try:
                 if not only_if_due or self._source.is_due():
-                    self._held = self._take(self._held)
+                    self._book.take(self._source.read)
             finally:
-                self._lock.release()
+                lock.release()
 
     def pick(self, alias: str, *more: str) -> Choice:
         """Choose for one request; see `Snapshot.pick`."""
         return self.snapshot().pick(alias, *more)
+
+    async def pick_async(self, alias: str, *more: str) -> Choice:
+        """Choose for one request without holding up the event loop; see `snapshot_async`."""
+        return (await self.snapshot_async()).pick(alias, *more)
+
+    def retry_after(self, alias: str, *more: str) -> float | None:
+        """Return in how many seconds to ask again for what is refused now; None where `pick` would not refuse it."""
+        return self.snapshot().retry_after(alias, *more)
 
     def is_routable(self, name: str) -> bool:
         """Say whether backend `name` may be sent requests: True unless a fresh document says no."""
@@ -225,26 +277,12 @@ class Liveness:
             self._outbox.put({**report, **outcome})
 
     def close(self) -> None:
-        """Send what is still to be reported, for a second at most; later reports are dropped."""
+        """Send what is still to be reported, for a second at most, and follow no more; later reports are dropped."""
+        if isinstance(self._source, _Stream):
+            self._source.end()
         if self._outbox:
             self._outbox = self._outbox.of_this_process()
             self._outbox.close(CLOSE_S)
-
-    def _take(self, held: _Held) -> _Held:
-        asked_at_s = self._steady_clock()
-        try:
-            news = self._source.read(held.etag)
-            fresh = _parse(news, held.stale)
-        except _Unreachable as error:
-            return replace(held, stale=replace(held.stale, why_unknown=str(error)), etag=None)
-        except _Unreadable as error:
-            return _Held(stale=replace(held.stale, why_unknown=str(error)))
-        until_wall_s = fresh.expires_at.timestamp() if fresh.expires_at else -math.inf
-        left_s = until_wall_s - (news.writers_now_s or self._wall_clock())
-        if news.writers_now_s:
-            until_wall_s = math.inf  # by a clock that is not ours
-        stale = replace(fresh, known=False, why_unknown=f"the liveness document expired at {fresh.expires_at}")
-        return _Held(stale, fresh, news.etag, asked_at_s + min(left_s, fresh.valid_for_s), until_wall_s)
 
 
 class _Unreadable(Exception):
@@ -256,6 +294,7 @@ class _Unreachable(Exception):
 
 
 _NO_ANSWER = (OSError, http.client.HTTPException, ValueError, OverflowError)
+_NO_DOCUMENT = (ValueError, TypeError, LookupError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -277,6 +316,64 @@ class _Held:
     etag: str | None = None
     until_steady_s: float = -math.inf
     until_wall_s: float = -math.inf
+
+
+class _Book:
+    """What is held, and how news changes it: by one at a time, while everybody reads."""
+
+    def __init__(self, own_table: Mapping[str, tuple[Backend, ...]], wall_clock: Clock, steady_clock: Clock) -> None:
+        self._wall_clock, self._steady_clock = wall_clock, steady_clock
+        self._locks: dict[int, threading.Lock] = {}
+        self._held = _Held(Snapshot(known=False, own_table=own_table))
+
+    def lock(self) -> threading.Lock:
+        """Return this process's lock for `take`: a fork may leave the parent's held by a thread that is not there."""
+        return self._locks.setdefault(os.getpid(), threading.Lock())
+
+    def snapshot(self) -> Snapshot:
+        held = self._held
+        # Two clocks: by the wall clock alone a document lives for ever once somebody sets the clock back; the steady
+        # one stands still while the machine sleeps.
+        if held.fresh and self._steady_clock() < held.until_steady_s and self._wall_clock() < held.until_wall_s:
+            return held.fresh
+        return held.stale
+
+    def is_of(self, epoch: str, revision: int) -> bool:
+        """Say whether this is the document that is held, expired or not."""
+        fresh = self._held.fresh
+        return fresh is not None and (fresh.epoch, fresh.revision) == (epoch, revision)
+
+    def left_s(self) -> float:
+        """Return how long what is held lives on; less than nothing where nothing does."""
+        return self._held.until_steady_s - self._steady_clock()
+
+    def take(self, read: Callable[[str | None], _News], *, is_told: bool = False) -> bool:
+        """Read, and hold what came; return False where that is nothing of use. Hold `lock` meanwhile.
+
+        What `is_told`, by a stream, may be repeated: it never replaces what is newer, or what still lives by what had
+        expired when it came.
+        """
+        held, asked_at_s = self._held, self._steady_clock()
+        try:
+            news = read(held.etag)
+            fresh = _parse(news, held.stale)
+        except _Unreachable as error:
+            self._held = replace(held, stale=replace(held.stale, why_unknown=str(error)), etag=None)
+            return False
+        except _Unreadable as error:
+            self._held = _Held(stale=replace(held.stale, why_unknown=str(error)))
+            return True
+        until_wall_s, now_s = (fresh.expires_at.timestamp() if fresh.expires_at else -math.inf), self._wall_clock()
+        left_s = until_wall_s - (news.writers_now_s or now_s)
+        if news.writers_now_s:
+            until_wall_s = now_s + left_s  # by our clock, and not by theirs
+        if is_told and fresh.epoch == held.stale.epoch and fresh.revision < held.stale.revision:
+            return True
+        if is_told and left_s <= 0:
+            return False
+        stale = replace(fresh, known=False, why_unknown=f"the liveness document expired at {fresh.expires_at}")
+        self._held = _Held(stale, fresh, news.etag, asked_at_s + min(left_s, fresh.valid_for_s), until_wall_s)
+        return True
 
 
 class _File:
@@ -312,7 +409,7 @@ class _Peer:
             raise ValueError("the liveness token has a line break or another control character in it")
         self.url = url
         self._family, self._place = _family_and_place(parts)
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         # 1.0: one answer, in one piece, and then the server hangs up.
         self._head = f" {_path(parts, path)} HTTP/1.0\r\nHost: {parts.netloc or 'localhost'}\r\n".encode("ascii")
         self._head += f"Authorization: Bearer {token}\r\n".encode("ascii") if token else b""
@@ -323,29 +420,37 @@ class _Peer:
 
     def ask(self, method: str, header: str = "", body: bytes = b"") -> http.client.HTTPResponse:
         """Return the answer. Raises OSError, HTTPException, ValueError or OverflowError where there is none."""
-        request = method.encode("ascii") + self._head + header.encode("latin-1") + b"\r\n" + body
-        received = self._exchange(request)
-        socket_like = SimpleNamespace(makefile=lambda _mode: io.BytesIO(received))
-        answer = http.client.HTTPResponse(cast("socket.socket", socket_like))
-        answer.begin()
-        return answer
+        until_s = time.monotonic() + self.timeout_s  # for all of it, not per piece: a drip ends too
+        with self.asked(method, header, body) as connection:
+            received = io.BufferedReader(_Wire(connection, until_s)).read(2 * MAX_DOCUMENT_BYTES)
+        return _answer(io.BytesIO(received))
 
-    def _exchange(self, request: bytes) -> bytes:
-        deadline_s = time.monotonic() + self._timeout_s
-        received = bytearray()
+    @contextlib.contextmanager
+    def asked(self, method: str, header: str = "", body: bytes = b"") -> Iterator[socket.socket]:
+        """Connect, ask, and hang up in the end."""
         with socket.socket(self._family) as connection:
-            connection.settimeout(self._timeout_s)
+            connection.settimeout(self.timeout_s)
             connection.connect(self._place)
-            connection.sendall(request)
-            while len(received) <= 2 * MAX_DOCUMENT_BYTES:
-                left_s = deadline_s - time.monotonic()  # for the whole answer, not per piece: a drip ends too
-                if left_s <= 0:
-                    raise TimeoutError(f"no whole answer within {self._timeout_s} s")
-                connection.settimeout(left_s)
-                if not (piece := connection.recv(1 << 16)):
-                    break
-                received += piece
-        return bytes(received)
+            connection.sendall(method.encode("ascii") + self._head + header.encode("latin-1") + b"\r\n" + body)
+            yield connection
+
+
+class _Wire(io.RawIOBase):
+    """What comes over a connection, until a moment that its reader may move."""
+
+    def __init__(self, connection: socket.socket, until_s: float) -> None:
+        super().__init__()
+        self._connection, self.until_s = connection, until_s
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left_s = self.until_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("it took too long")
+        self._connection.settimeout(left_s)
+        return self._connection.recv_into(buffer)
 
 
 class _Address:
@@ -368,6 +473,158 @@ class _Address:
             # Ten times what it took: a supervisor that hangs costs its callers a tenth of their time, not half.
             ended_s = self._clock()
             self._due_s = ended_s + max(self._poll_s, min(10 * (ended_s - began_s), LONGEST_PAUSE_S))
+
+
+class _Stream:
+    """An address whose changes come by themselves: whoever reads has nothing to wait for."""
+
+    def __init__(self, peer: _Peer, address: _Address, book: _Book, clock: Clock, poll_s: float) -> None:
+        self._peer, self._address, self._book, self._clock, self._poll_s = peer, address, book, clock, poll_s
+        self._follower: _Follower | None = None
+        self._is_over = False
+
+    def is_due(self) -> bool:
+        """Never; but the first to ask in a process has the stream followed."""
+        follower = self._follower
+        if (follower is None or follower.pid != os.getpid()) and not self._is_over:
+            self._begin(os.getpid())
+        return False
+
+    def read(self, etag: str | None) -> _News:
+        return self._address.read(etag)
+
+    def end(self) -> None:
+        self._is_over = True
+        if self._follower:
+            self._follower.end()
+
+    def _begin(self, pid: int) -> None:
+        lock = self._book.lock()
+        if lock.acquire(blocking=False):  # somebody else is at it, or fetching: the next read finds out
+            try:
+                if self._follower is None or self._follower.pid != pid:
+                    if self._follower:
+                        self._follower.let_go()
+                    self._follower = _Follower(self._peer, self._address, self._book, self._clock, self._poll_s)
+                    self._follower.start()
+                    if self._is_over:  # ended meanwhile
+                        self._follower.end()
+            finally:
+                lock.release()
+
+
+class _Follower:
+    """The thread of one process that holds the stream open; where it cannot, it fetches the document now and then."""
+
+    def __init__(self, peer: _Peer, address: _Address, book: _Book, clock: Clock, poll_s: float) -> None:
+        self._peer, self._address, self._book, self._clock = peer, address, book, clock
+        self.pid = os.getpid()  # 0: it is not there
+        self._retry_s = poll_s
+        self._last_id = ""
+        self._connection: socket.socket | None = None
+        self._is_over = False
+        self._alarm: queue.SimpleQueue[None] = queue.SimpleQueue()  # which a finalizer may use, whatever it interrupts
+
+    def start(self) -> None:
+        try:
+            threading.Thread(target=self._run, name="liveness stream", daemon=True).start()
+        except RuntimeError:  # no thread to be had now: the next read tries again
+            self.pid = 0
+
+    def end(self) -> None:
+        """End soon, without waiting for it; in another process than its own, do nothing."""
+        if self.pid == os.getpid():
+            self._is_over = True
+            self._alarm.put(None)
+            if self._connection:
+                with contextlib.suppress(OSError):
+                    self._connection.shutdown(socket.SHUT_RDWR)
+
+    def let_go(self) -> None:
+        """In a forked process: close our copy of the parent's connection, which the parent goes on reading."""
+        if self._connection:
+            self._connection.close()
+
+    def _run(self) -> None:
+        pause_s = self._retry_s
+        try:
+            while not self._is_over:
+                with contextlib.suppress(*_NO_ANSWER):
+                    self._follow()
+                if not self._is_over:
+                    pause_s = self._retry_s if self._fetch() else min(2 * pause_s, LONGEST_PAUSE_S)
+                    with contextlib.suppress(queue.Empty):
+                        self._alarm.get(timeout=pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - not all at once
+        finally:
+            self.pid = 0
+
+    def _fetch(self) -> bool:
+        with self._book.lock():
+            return self._book.take(self._address.read)
+
+    def _follow(self) -> None:
+        last = f"Last-Event-ID: {self._last_id}\r\n" if self._last_id else ""
+        with self._peer.asked("GET", f"Accept: text/event-stream\r\n{last}") as connection:
+            self._connection = connection
+            if self._is_over:
+                return
+            wire = _Wire(connection, time.monotonic() + self._peer.timeout_s)
+            answer = _answer(cast("BinaryIO", io.BufferedReader(wire)))
+            if answer.status != 200 or not (answer.headers["Content-Type"] or "").startswith("text/event-stream"):
+                raise OSError(f"it answered {answer.status} {answer.reason}, and no stream")
+            # The first document may have been written long ago, so its own time says nothing about their clock.
+            date = _date(answer)
+            ahead_s = date - self._clock() if date else None
+            wire.until_s = self._patient_until_s()
+            for kind, data in self._events(answer):
+                if kind in ("liveness", "fresh"):
+                    self._heed(kind, data, None if ahead_s is None else ahead_s + self._clock())
+                    if self._book.snapshot().known:
+                        wire.until_s = self._patient_until_s()
+
+    def _patient_until_s(self) -> float:
+        # As long as what is held lives, silence costs nothing.
+        return time.monotonic() + min(max(self._book.left_s(), self._peer.timeout_s), LONGEST_SILENCE_S)
+
+    def _heed(self, kind: str, data: bytes, writers_now_s: float | None) -> None:
+        def read(_etag: str | None) -> _News:
+            return self._renewal(data, writers_now_s) if kind == "fresh" else _News(data, writers_now_s=writers_now_s)
+
+        with self._book.lock():
+            is_of_use = self._book.take(read, is_told=True)
+        # It had expired by what we take for their clock, or was about a document that we do not have.
+        if not is_of_use and self._address.is_due():
+            self._fetch()
+
+    def _renewal(self, data: bytes, writers_now_s: float | None) -> _News:
+        try:
+            renewal = json.loads(data)
+            if self._book.is_of(renewal["epoch"], renewal["revision"]):
+                return _News(None, expires_at=_moment(renewal["expires_at"]), writers_now_s=writers_now_s)
+        except _NO_DOCUMENT as error:
+            raise _Unreachable(f"{self._peer.url} sent what is no renewal: {error}"[:MAX_CHARS]) from error
+        raise _Unreachable(f"{self._peer.url} renewed a document that we do not have")
+
+    def _events(self, answer: http.client.HTTPResponse) -> Iterator[tuple[str, bytes]]:
+        kind, data, event_id = "", bytearray(), self._last_id
+        while line := answer.readline(MAX_DOCUMENT_BYTES + MAX_CHARS):
+            name, _, value = line.rstrip(b"\r\n").partition(b":")
+            value = value[1:] if value.startswith(b" ") else value
+            text = value[:MAX_CHARS].decode(errors="replace")
+            if not line.endswith(b"\n") or len(data) > MAX_DOCUMENT_BYTES:
+                raise OSError("an event was larger than any of ours, or broke off")
+            if name == b"event":
+                kind = text
+            elif name == b"data":
+                data += value + b"\n"
+            elif name == b"id" and text.isascii() and text.isprintable():  # it goes into a header
+                event_id = text
+            elif name == b"retry" and text.isascii() and text.isdigit():
+                self._retry_s = min(max(int(text) / 1000, REST_S), LONGEST_PAUSE_S)
+            elif line in (b"\n", b"\r\n"):
+                self._last_id = event_id
+                yield kind, bytes(data)
+                kind, data = "", bytearray()
 
 
 class _Outbox:
@@ -456,8 +713,19 @@ class _Outbox:
         return answer.status < 500  # with less it has said what it thinks of them, and would say so again
 
 
-def _news(answer: http.client.HTTPResponse, etag: str | None) -> _News:
+def _answer(received: BinaryIO) -> http.client.HTTPResponse:
+    socket_like = SimpleNamespace(makefile=lambda _mode: received)
+    answer = http.client.HTTPResponse(cast("socket.socket", socket_like))
+    answer.begin()
+    return answer
+
+
+def _date(answer: http.client.HTTPResponse) -> float | None:
     date = parsedate_tz(answer.headers["Date"] or "")
+    return mktime_tz(date) if date else None
+
+
+def _news(answer: http.client.HTTPResponse, etag: str | None) -> _News:
     unchanged = answer.status == 304 and etag is not None
     if answer.status != 200 and not unchanged:
         raise OSError(f"it answered {answer.status} {answer.reason}")
@@ -466,19 +734,35 @@ def _news(answer: http.client.HTTPResponse, etag: str | None) -> _News:
         etag=answer.headers["ETag"] or etag,
         expires_at=_moment(answer.headers["Liveness-Expires-At"] or "") if unchanged else None,
         # Two hosts' clocks may disagree by more than a document's life; these two times are both the server's.
-        writers_now_s=mktime_tz(date) if date else None,
+        writers_now_s=_date(answer),
     )
 
 
 def _parse(news: _News, last: Snapshot) -> Snapshot:
     if news.body is None:
-        return replace(last, known=True, why_unknown="", expires_at=news.expires_at)
+        return replace(_aged(last, news.expires_at), known=True, why_unknown="", expires_at=news.expires_at)
     if len(news.body) > MAX_DOCUMENT_BYTES:
         raise _Unreadable(f"the liveness document is larger than {MAX_DOCUMENT_BYTES} bytes")
     try:
         return _snapshot(json.loads(news.body), last.own_table)
-    except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
+    except _NO_DOCUMENT as error:
         raise _Unreadable(f"not a liveness document: {type(error).__name__}: {error}"[:200]) from error
+
+
+def _aged(last: Snapshot, expires_at: datetime | None) -> Snapshot:
+    """Return the same with shorter waits: nothing but time has changed, and a document is not sent anew for that."""
+    if not (expires_at and last.expires_at and any(backend.retry_after_s for backend in last.backends)):
+        return last
+    passed_s = max(0.0, (expires_at - last.expires_at).total_seconds())
+
+    def age(backend: Backend) -> Backend:
+        wait_s = backend.retry_after_s
+        if wait_s is None:
+            return backend
+        return replace(backend, retry_after_s=max(min(wait_s, SOONEST_RETRY_S), wait_s - passed_s))
+
+    models = {alias: tuple(map(age, backends)) for alias, backends in last.models.items()}
+    return replace(last, backends=tuple(map(age, last.backends)), models=models)
 
 
 def _snapshot(document: Any, own_table: Mapping[str, tuple[Backend, ...]]) -> Snapshot:

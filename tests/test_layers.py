@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 CORE_MAY_IMPORT = {"collections.abc", "dataclasses", "datetime", "enum", "math", "re", "statistics", "typing"}
 NOT_VALUES = {"now", "utcnow", "today", "open", "print", "input", "exec", "eval", "__import__"}
 MAX_LINES = 400
-MAX_LINES_OF = {"supervisor/client.py": 600}  # one file to copy cannot be two
+MAX_LINES_OF = {"supervisor/client.py": 860}  # one file to copy cannot be two
 WRITTEN_BY_HAND = ("supervisor", "tests", "testbed", "examples", "bench", "scripts")
 # Neither may a program that is called in a hurry wait for these.
 SLOW = {"asyncio", "docker", "httpx", "loguru", "pydantic", "pydantic_settings", "starlette", "uvicorn", "apscheduler"}

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import select
 import socket
 import threading
 from collections.abc import Callable
@@ -60,6 +61,13 @@ class Connection:
                 if not self._peer.recv(4096):
                     self.peer_left.set()
                     return
+
+    def has_been_left(self) -> bool:
+        """Say at once whether the peer has hung up."""
+        with contextlib.suppress(OSError):
+            is_readable = select.select([self._peer], [], [], 0)[0]
+            return bool(is_readable) and not self._peer.recv(1, socket.MSG_PEEK)
+        return True
 
     def reset(self) -> None:
         """Hang up without a goodbye."""
