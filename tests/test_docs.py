@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_the_drawing_of_the_states_is_current() -> None:
@@ -27,7 +27,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_file_that_is_named_exists(page: Path) -> None:
     named = re.findall(
-        r"`((?:supervisor|tests|testbed|examples|scripts|bench|docs|compose)/[\w./-]+)`", page.read_text()
+        r"`((?:supervisor|tests|testbed|examples|integrations|scripts|bench|docs|compose)/[\w./-]+)`", page.read_text()
     )
 
     assert [name for name in named if not (ROOT / name).exists()] == []

@@ -7,6 +7,8 @@ from testbed.routers.base import Router
 
 KINDS: Final = {
     "example": "testbed.routers.example:ExampleRouter",
+    "litellm": "testbed.routers.litellm:LiteLLMRouter",
+    "benchai": "testbed.routers.benchai:BenchaiRouter",
 }
 
 

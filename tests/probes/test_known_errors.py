@@ -23,6 +23,11 @@ BENCHAI = Checker(
         "Request timed out after 5 minutes",
         "Request timed out after 30 seconds. Try a shorter question.",
         "Reasoning error: All connection attempts failed",
+        "Streaming error: server disconnected",
+        "Model error: HTTP 500",
+        "Vision model error: HTTP 503",
+        "Vision analysis requires 4000 MiB of free memory",
+        "Code generation timed out after 5 minutes",
     ],
 )
 async def test_benchais_errors_are_no_answers(content: str) -> None:
