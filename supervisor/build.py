@@ -16,6 +16,7 @@ from supervisor.engines.docker import DockerEngine
 from supervisor.engines.docker_pool import UNIX
 from supervisor.engines.none import NoEngine
 from supervisor.engines.process import ProcessEngine, Program
+from supervisor.engines.systemd import SystemdEngine
 from supervisor.guard import Rules
 from supervisor.history.store import Memory
 from supervisor.messages import Identity
@@ -51,6 +52,7 @@ def engines(settings: Settings) -> dict[str, Engine]:
     makers: dict[str, Callable[[], Engine]] = {
         "docker": lambda: _docker(settings),
         "process": lambda: _process(settings),
+        "systemd": lambda: SystemdEngine(bus=settings.systemd.bus, timeout_s=settings.systemd.timeout_s),
         "none": NoEngine,
     }
     return {name: makers[name]() for name in dict.fromkeys(target.engine for target in settings.targets)}
@@ -77,7 +79,7 @@ def target(settings: Settings, wanted: TargetSettings, known: dict[str, Engine])
         policy=settings.policy_of(wanted),
         engine=known[wanted.engine],
         engine_name=wanted.engine_name,
-        is_on_this_host=wanted.engine != "docker" or settings.docker.host.startswith(UNIX),
+        is_on_this_host=_is_on_this_host(settings, wanted),
         client=client,
         progress=progress,
         canary=Canary(
@@ -137,6 +139,16 @@ def first_state(identity: Identity, memory: Memory, *, now: float) -> State:
         in_a_row=len(memory.restart_ages_s),
         for_need=memory.for_need and identity.stands_in_for is not None,
     )
+
+
+def _is_on_this_host(settings: Settings, wanted: TargetSettings) -> bool:
+    match wanted.engine:
+        case "docker":
+            return settings.docker.host.startswith(UNIX)
+        case "systemd":
+            return settings.systemd.bus.startswith("unix:")
+        case "process" | "none":
+            return True
 
 
 def _checker(wanted: TargetSettings) -> Checker:

@@ -15,6 +15,8 @@ from supervisor.core.policy import Policy
 from supervisor.core.restraint import DAYS, Day
 
 ENV_PREFIX = "BENCHAI_SUPERVISOR_"
+SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
+SERVICE = ".service"  # the only kind of systemd's units that is a target
 YEAR_S = 31_536_000  # nobody means more, and calendars end
 
 
@@ -27,6 +29,7 @@ def _a_number(value: Any) -> Any:
 
 Number = BeforeValidator(_a_number)
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=63)]
+Unit = Annotated[str, Field(pattern=r"^[A-Za-z0-9:_.@\\-]+$", max_length=255)]
 Text = Annotated[str, Field(min_length=1)]
 Progress = Literal["auto", "llama.cpp", "llama-cpp-python", "vllm", "sglang", "tgi", "ollama", "none"]
 Positive = Annotated[float, Number, Field(gt=0, le=YEAR_S, allow_inf_nan=False)]
@@ -63,6 +66,13 @@ class DockerSettings(Section):
     host: Text = "unix:///var/run/docker.sock"
     timeout_s: Positive = 10.0
     workers: Annotated[int, Number, Field(ge=1, le=64)] = 8
+
+
+class SystemdSettings(Section):
+    """systemd, by the system bus."""
+
+    bus: Text = SYSTEM_BUS
+    timeout_s: Positive = 10.0
 
 
 class ProcessSettings(Section):
@@ -109,8 +119,9 @@ class TargetSettings(Section):
 
     name: Name
     url: str
-    engine: Literal["docker", "process", "none"] = "docker"
+    engine: Literal["docker", "process", "systemd", "none"] = "docker"
     container: str | None = None
+    unit: Unit | None = None
     command: tuple[Text, ...] = ()
     environment: dict[str, str] = {}
     gpu_group: Name | None = None
@@ -128,6 +139,9 @@ class TargetSettings(Section):
     @property
     def engine_name(self) -> str:
         """What the engine calls this target."""
+        if self.engine == "systemd":
+            unit = self.unit or self.name
+            return unit if unit.endswith(SERVICE) else f"{unit}{SERVICE}"
         return self.container or self.name
 
 
@@ -142,7 +156,7 @@ class RouterSettings(TargetSettings):
     """What clients talk to. `models` are the aliases that it is asked for in turn; default: those of all backends."""
 
     models: tuple[Text, ...] = ()
-    engine: Literal["docker", "process", "none"] = "none"
+    engine: Literal["docker", "process", "systemd", "none"] = "none"
     progress: Progress = "none"
     errors_of: tuple[Literal["benchai"], ...] = ("benchai",)
 
@@ -157,6 +171,7 @@ class Settings(BaseSettings):
     daemon: DaemonSettings = DaemonSettings()
     http: HttpSettings = HttpSettings()
     docker: DockerSettings = DockerSettings()
+    systemd: SystemdSettings = SystemdSettings()
     process: ProcessSettings = ProcessSettings()
     recovery: RecoverySettings = RecoverySettings()
     maintenance: tuple[MaintenanceSettings, ...] = ()

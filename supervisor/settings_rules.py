@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from supervisor.core.policy import complaints
-from supervisor.settings import Settings, TargetSettings
+from supervisor.settings import SYSTEM_BUS, Settings, TargetSettings
 
 Key = tuple[str | int, ...]
 Placed = list[tuple[Key, TargetSettings]]
@@ -18,6 +18,9 @@ Placed = list[tuple[Key, TargetSettings]]
 EXAMPLE = 'write e.g. "http://127.0.0.1:8091"'
 HOST = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:.]+(%\w+)?")
 PORTS = {"http": 80, "https": 443}
+BUS = re.compile(r"(unix:(path|abstract)|tcp:host)=[^=]+.*")
+NAMED_BY = {"docker": "container", "systemd": "unit"}  # the key under which what an engine knows stands
+OTHER_UNITS = re.compile(r".*\.(socket|device|mount|automount|swap|target|path|timer|slice|scope)")
 ALL = "all"  # what benchai-supervisorctl calls every target
 
 
@@ -41,6 +44,8 @@ def contradictions(settings: Settings) -> Iterator[Finding]:
         yield Finding(("backends",), [], "is empty; describe at least one [[backends]] with name, url and models")
     yield from _nameless_paths(settings)
     yield from _http_contradictions(settings, targets)
+    if not BUS.fullmatch(settings.systemd.bus):
+        yield Finding(("systemd", "bus"), settings.systemd.bus, f'is no D-Bus address; write e.g. "{SYSTEM_BUS}"')
     yield from _policy_contradictions(settings)
     yield from _maintenance_contradictions(settings, targets)
     yield from _duplicates(targets)
@@ -140,7 +145,7 @@ def _duplicates(targets: Placed) -> Iterator[Finding]:
     """Yield whatever two targets share that each needs for itself, at the later of the two."""
     names: set[str] = set()
     addresses: dict[tuple[str, int], str] = {}
-    containers: dict[str, str] = {}
+    engines: dict[tuple[str, str], str] = {}
     for at, target in targets:
         place = f"{at[0]}.{target.name}"
         if target.name in names:
@@ -149,9 +154,10 @@ def _duplicates(targets: Placed) -> Iterator[Finding]:
         if (address := _address(target.url)) and addresses.setdefault(address, place) != place:
             cure = f"leads to the same server as {addresses[address]}.url; each needs its own"
             yield Finding((*at, "url"), target.url, cure)
-        if target.engine == "docker" and containers.setdefault(target.engine_name, place) != place:
-            cure = f"is the container of {containers[target.engine_name]} too; two would fight over it"
-            yield Finding((*at, "container"), target.engine_name, cure, "" if target.container else "its name")
+        key = NAMED_BY.get(target.engine)
+        if key and (owner := engines.setdefault((key, target.engine_name), place)) != place:
+            cure = f"is the {key} of {owner} too; two would fight over it"
+            yield Finding((*at, key), target.engine_name, cure, "" if getattr(target, key) else "its name")
 
 
 def _target_contradictions(at: Key, target: TargetSettings) -> Iterator[Finding]:
@@ -177,11 +183,13 @@ def _target_contradictions(at: Key, target: TargetSettings) -> Iterator[Finding]
 def _engine_contradictions(at: Key, target: TargetSettings) -> Iterator[Finding]:
     if target.engine == "process" and not target.command:
         yield Finding((*at, "command"), [], 'is empty; engine = "process" needs the command to run')
-    only_for = {"command": "process", "environment": "process", "container": "docker"}
+    only_for = {"command": "process", "environment": "process", "container": "docker", "unit": "systemd"}
     for key, engine in only_for.items():
         value = getattr(target, key)
         if value and target.engine != engine:
             yield Finding((*at, key), value, f'is only for engine = "{engine}", not "{target.engine}"')
+    if target.unit and OTHER_UNITS.fullmatch(target.unit):
+        yield Finding((*at, "unit"), target.unit, 'is no service; name the unit that runs it, e.g. "benchai.service"')
 
 
 def _header_cure(secret: str) -> str | None:

@@ -68,7 +68,7 @@ BACKENDS = [
     ("policy = { tikc_s = 1 }", "policy.tikc_s = 1: is not a key we know; did you mean tick_s?"),
     ("policy = { confirm_s = -1 }", "policy.confirm_s = -1: must be greater than 0"),
     ("policy = 5", "policy = 5: must be a table: [NAME] on a line of its own, then its keys"),
-    ("engine = 'podman'", "engine = \"podman\": must be one of 'docker', 'process' or 'none'"),
+    ("engine = 'podman'", "engine = \"podman\": must be one of 'docker', 'process', 'systemd' or 'none'"),
     ("engine = 'process'", 'command = []: is empty; engine = "process" needs the command to run'),
     ("command = ['run', '--api-key', 'hunter2']", 'command = […]: is only for engine = "process", not "docker"'),
     ("environment = { KEY = 'hunter2' }", 'environment = {…}: is only for engine = "process", not "docker"'),

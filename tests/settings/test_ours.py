@@ -19,6 +19,7 @@ from supervisor.settings import (
     PolicySettings,
     ProcessSettings,
     RecoverySettings,
+    SystemdSettings,
 )
 from supervisor.settings_file import load
 from tests.settings.texts import BACKEND, OURS, SECOND
@@ -27,6 +28,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "daemon": DaemonSettings,
     "http": HttpSettings,
     "docker": DockerSettings,
+    "systemd": SystemdSettings,
     "process": ProcessSettings,
     "recovery": RecoverySettings,
     "policy": PolicySettings,
@@ -91,7 +93,7 @@ def test_every_key_of_a_backend_stands_in_ours_and_may_be_used() -> None:
 
 def test_the_backends_keys_work_together_once_the_engine_is_chosen(file: Path) -> None:
     first = COMMENTED.sub(r"\1", next(text for name, text in parts_of_ours() if name == "backends"))
-    first = re.sub(r"^container = .*$", "", first, flags=re.MULTILINE)
+    first = re.sub(r"^(container|unit) = .*$", "", first, flags=re.MULTILINE)
     first = re.sub(r'^engine = "docker"', 'engine = "process"', first, flags=re.MULTILINE)
 
     file.write_text(f"[[backends]]\n{first}{SECOND}")
