@@ -32,6 +32,7 @@ from supervisor.messages import Due, EngineStirred
 from supervisor.on_gpu import Elsewhere, OnGpu
 from supervisor.operate import Operator
 from supervisor.probes.host import Host
+from supervisor.publish.agent import AgentServer
 from supervisor.publish.api import Api
 from supervisor.publish.board import Board
 from supervisor.publish.file import LivenessFile
@@ -56,10 +57,19 @@ class Past:
     incident: Incident | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listeners:
+    """The sockets we serve on, bound already."""
+
+    tcp: socket.socket
+    unix: socket.socket
+    agent: socket.socket | None = None  # HAProxy's agent checks, where they are wanted
+
+
 class Daemon:
     """One daemon's life: its parts, its tasks, its end."""
 
-    def __init__(self, settings: Settings, *, listeners: tuple[socket.socket, socket.socket]) -> None:
+    def __init__(self, settings: Settings, *, listeners: Listeners) -> None:
         self._settings = settings
         self._listeners = listeners
         self._store = Store(settings.daemon.state_dir / "history.sqlite")
@@ -185,6 +195,8 @@ class Daemon:
         yield "liveness file", self._file.run()
         yield "pulse", self._pulse.run()
         yield "history", self._watch_history()
+        if self._listeners.agent:
+            yield "agent checks", AgentServer(self._listeners.agent, self._board).run()
         for name, engine in self._engines.items():
             yield f"watch {name}", self._watch(name, engine)
         for keeper in self._keepers.values():
@@ -221,10 +233,9 @@ class Daemon:
             incidents=Troubles(self._store),
             token=self._settings.http.token.get_secret_value(),
         )
-        tcp, unix = self._listeners
         servers = [
             HttpServer(listener, api.app(trusted=trusted), at_end=api.end)
-            for listener, trusted in ((tcp, False), (unix, True))
+            for listener, trusted in ((self._listeners.tcp, False), (self._listeners.unix, True))
         ]
         for server in servers:
             self._spawn(server.run(), name="http")

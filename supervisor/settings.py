@@ -60,6 +60,13 @@ class HttpSettings(Section):
     token: SecretStr = SecretStr("")
 
 
+class AgentSettings(Section):
+    """The port that HAProxy's agent checks ask."""
+
+    host: Text = "127.0.0.1"
+    port: Annotated[int, Number, Field(ge=0, le=65535)] = 0  # 0: not served
+
+
 class DockerSettings(Section):
     """The Docker engine."""
 
@@ -170,6 +177,7 @@ class Settings(BaseSettings):
 
     daemon: DaemonSettings = DaemonSettings()
     http: HttpSettings = HttpSettings()
+    agent: AgentSettings = AgentSettings()
     docker: DockerSettings = DockerSettings()
     systemd: SystemdSettings = SystemdSettings()
     process: ProcessSettings = ProcessSettings()

@@ -76,11 +76,18 @@ def _http_contradictions(settings: Settings, targets: Placed) -> Iterator[Findin
         yield Finding(("http", "host"), http.host, cure)
     if why := _header_cure(token):
         yield Finding(("http", "token"), None, why)
-    host = "localhost" if http.host in ("0.0.0.0", "::") else _same_name(http.host)
+    yield from _ports_of_others("http", http.host, http.port, targets)
+    yield from _ports_of_others("agent", settings.agent.host, settings.agent.port, targets)
+    if settings.agent.port and settings.agent.port == http.port:
+        yield Finding(("agent", "port"), settings.agent.port, "is http.port too; choose a free one")
+
+
+def _ports_of_others(section: str, host: str, port: int, targets: Placed) -> Iterator[Finding]:
+    own = "localhost" if host in ("0.0.0.0", "::") else _same_name(host)
     for at, target in targets:
-        if http.port and _address(target.url) == (host, http.port):
+        if port and _address(target.url) == (own, port):
             cure = f"is the port of {at[0]}.{target.name}.url too; choose a free one"
-            yield Finding(("http", "port"), http.port, cure)
+            yield Finding((section, "port"), port, cure)
 
 
 def _policy_contradictions(settings: Settings) -> Iterator[Finding]:

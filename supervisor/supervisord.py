@@ -5,7 +5,6 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +13,9 @@ from typing import TextIO
 from loguru import logger
 
 from supervisor import __version__, logs, settings_file
-from supervisor.daemon import Daemon
+from supervisor.daemon import Daemon, Listeners
 from supervisor.errors import SettingsError, StartupError
+from supervisor.publish.agent import listen as bind_agent
 from supervisor.publish.server import bind_tcp, bind_unix
 from supervisor.settings import Settings
 
@@ -53,18 +53,19 @@ def _alone(state_dir: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _listening(settings: Settings) -> Iterator[tuple[socket.socket, socket.socket]]:
-    http = settings.http
+def _listening(settings: Settings) -> Iterator[Listeners]:
+    http, agent = settings.http, settings.agent
     for path in (http.socket, settings.daemon.liveness_file):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StartupError(f"cannot make {path.parent} ({error.strerror}); make it or choose another") from error
-    with contextlib.closing(bind_tcp(http.host, http.port)) as tcp, contextlib.closing(bind_unix(http.socket)) as unix:
-        try:
-            yield tcp, unix
-        finally:
-            http.socket.unlink(missing_ok=True)
+    with contextlib.ExitStack() as bound:
+        tcp = bound.enter_context(contextlib.closing(bind_tcp(http.host, http.port)))
+        unix = bound.enter_context(contextlib.closing(bind_unix(http.socket)))
+        bound.callback(http.socket.unlink, missing_ok=True)
+        checks = bound.enter_context(contextlib.closing(bind_agent(agent.host, agent.port))) if agent.port else None
+        yield Listeners(tcp=tcp, unix=unix, agent=checks)
 
 
 def supervise(settings: Settings) -> None:
@@ -74,8 +75,10 @@ def supervise(settings: Settings) -> None:
         StartupError: it cannot run here and now.
     """
     with _alone(settings.daemon.state_dir), _listening(settings) as listeners:
-        host, port = listeners[0].getsockname()[:2]
+        host, port = listeners.tcp.getsockname()[:2]
         logger.info("http on {}:{} and {}", host, port, settings.http.socket)
+        if listeners.agent:
+            logger.info("agent checks on {}:{}", *listeners.agent.getsockname()[:2])
         asyncio.run(Daemon(settings, listeners=listeners).run())
 
 

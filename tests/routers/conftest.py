@@ -1,11 +1,14 @@
-"""The world that a class of tests shares, and calm before each of them."""
+"""The world that a class of tests shares, calm before each of them, and its last words where one fails."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.routers.world import World
+
+LAST_WORDS = 4000  # characters of each log
 
 
 @pytest.fixture(scope="class")
@@ -24,3 +27,14 @@ def world(shared_world: World) -> World:
     """That world, with nothing wrong in it."""
     shared_world.wait_calm()
     return shared_world
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Put what the daemon and the router have said beside a failure: most of them have their reason there."""
+    report = yield
+    world = getattr(item, "funcargs", {}).get("shared_world")
+    if report.failed and isinstance(world, World):
+        report.sections.append(("the daemon's log", world.daemon.log()[-LAST_WORDS:]))
+        report.sections.append(("the router's log", world.router.log()[-LAST_WORDS:]))
+    return report

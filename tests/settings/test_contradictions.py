@@ -57,6 +57,14 @@ def test_our_own_port_is_nobody_elses(file: Path, host: str) -> None:
     assert complaint(file, text) == "http.port = 8091: is the port of backends.general.url too; choose a free one"
 
 
+def test_the_agents_port_is_nobody_elses_either(file: Path) -> None:
+    backends = complaint(file, f"[agent]\nport = 8091\n{BACKEND}")
+    http = complaint(file, f"[agent]\nport = 8090\n{BACKEND}")
+
+    assert backends == "agent.port = 8091: is the port of backends.general.url too; choose a free one"
+    assert http == "agent.port = 8090: is http.port too; choose a free one"
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "myhost"])
 def test_beyond_this_machine_a_token_is_needed(file: Path, host: str) -> None:
     line = complaint(file, f"[http]\nhost = '{host}'\n{BACKEND}")

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from supervisor.core.policy import Policy
 from supervisor.core.restraint import DAYS
 from supervisor.settings import (
+    AgentSettings,
     BackendSettings,
     DaemonSettings,
     DockerSettings,
@@ -27,6 +28,7 @@ from tests.settings.texts import BACKEND, OURS, SECOND
 SECTIONS: dict[str, type[BaseModel]] = {
     "daemon": DaemonSettings,
     "http": HttpSettings,
+    "agent": AgentSettings,
     "docker": DockerSettings,
     "systemd": SystemdSettings,
     "process": ProcessSettings,
