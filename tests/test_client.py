@@ -1,11 +1,10 @@
 """What a router is told by the client: fresh, unknown, or not at all."""
 
-import ast
 import contextlib
+import gc
 import json
 import os
 import resource
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-import supervisor.client
-from supervisor.client import DEFAULT_RETRY_AFTER_S, MAX_DOCUMENT_BYTES, Backend, Choice, Liveness
+from supervisor.client import DEFAULT_RETRY_AFTER_S, MAX_CHOICES, MAX_DOCUMENT_BYTES, Backend, Choice, Liveness
 from tests.fakes.clocks import Clocks
 from tests.fakes.documents import document, entry, out, publish
 
@@ -79,6 +77,18 @@ def test_a_refusal_without_a_time_gets_one(path: Path) -> None:
     publish(path, document(out("code", retry_after_s=None), now_s=time.time()))
 
     assert Liveness(path).pick("code").retry_after_s == DEFAULT_RETRY_AFTER_S
+
+
+def test_retry_after_is_a_time_where_a_request_is_refused_and_none_where_it_is_not(path: Path, clocks: Clocks) -> None:
+    publish(path, document(out("code", retry_after_s=40.0), out("vision"), entry("general"), now_s=clocks.wall_s))
+    liveness = clocks.client(path)
+
+    assert liveness.retry_after("code") == 40.0
+    assert liveness.retry_after("code", "vision") == 12.0
+    assert liveness.retry_after("code", "general") is None
+    assert liveness.retry_after("typo") is None
+    clocks.pass_s(15.0)
+    assert liveness.retry_after("code") is None
 
 
 def test_is_routable_says_what_the_document_says(path: Path) -> None:
@@ -318,6 +328,17 @@ def test_an_unchanged_file_is_not_parsed_again_and_a_changed_one_is(path: Path) 
     assert liveness.snapshot().revision == 2
 
 
+def test_what_users_ask_for_does_not_pile_up(path: Path) -> None:
+    publish(path, document(entry("code"), now_s=time.time()))
+    liveness = Liveness(path)
+
+    for number in range(3 * MAX_CHOICES):
+        liveness.pick(f"model {number}")
+
+    assert sum(isinstance(each, Choice) for each in gc.get_objects()) <= MAX_CHOICES + 1
+    assert liveness.pick("code") is liveness.pick("code")
+
+
 def test_threads_that_read_while_the_file_changes_all_get_whole_answers(path: Path) -> None:
     publish(path, document(entry("code"), now_s=time.time()))
     liveness = Liveness(path)
@@ -339,25 +360,3 @@ def test_threads_that_read_while_the_file_changes_all_get_whole_answers(path: Pa
         thread.join()
 
     assert seen == {(True, "code")}
-
-
-# --- one file to copy -------------------------------------------------------------------------------------------------
-
-
-def test_the_file_needs_nothing_but_the_standard_library() -> None:
-    tree = ast.parse(source_of_client())
-    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
-
-    modules = {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}
-    modules |= {str(node.module) for node in imports if isinstance(node, ast.ImportFrom)}
-
-    assert all(isinstance(node, ast.Import) or node.level == 0 for node in imports)
-    assert {module.split(".")[0] for module in modules} <= sys.stdlib_module_names
-
-
-def test_the_file_is_python_3_9() -> None:
-    assert ast.parse(source_of_client(), feature_version=(3, 9))
-
-
-def source_of_client() -> str:
-    return Path(supervisor.client.__file__).read_text()

@@ -113,6 +113,17 @@ def test_a_supervisor_whose_clock_is_wrong_by_an_hour_is_believed_all_the_same(c
         assert not liveness.pick("code").refuse
 
 
+def test_a_document_from_before_the_machine_slept_is_expired_by_whatever_clock_it_was_written(clocks: Clocks) -> None:
+    its_clock_s = clocks.wall_s - 3600
+    with FakeDaemon(liveness=document(out("code"), now_s=its_clock_s), now=lambda: its_clock_s) as daemon:
+        liveness = clocks.client(daemon.url, poll_s=60.0)
+        assert liveness.pick("code").refuse
+
+        clocks.wall_s += 3600  # the steady clock stood still
+
+        assert not liveness.pick("code").refuse
+
+
 def test_a_document_that_had_expired_when_it_was_served_means_unknown(daemon: FakeDaemon, clocks: Clocks) -> None:
     """The thread that serves may outlive the loop that decides."""
     daemon.liveness = document(out("general"), now_s=clocks.wall_s - 20)
