@@ -35,7 +35,7 @@ def say(snapshot: Snapshot, *, now: float) -> str | None:
         case Phase.UNKNOWN:
             return None
         case Phase.DRAINING | Phase.STOPPING:
-            return "drain"
+            return "drain 0%"  # the weight says it to those of its rules that ask for no more than that
         case Phase.STOPPED:
             return f"maint down #{_printable(state.judgement.message)}"
         case phase if phase.is_routable:

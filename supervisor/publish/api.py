@@ -19,6 +19,7 @@ from starlette.routing import Route
 from supervisor.core.events import Verb
 from supervisor.core.liveness import Clocks, Snapshot
 from supervisor.core.observations import TrafficSeen
+from supervisor.publish import openapi
 from supervisor.publish.answers import Refusal, answer_document, answer_error, fail, no_such, refuse
 from supervisor.publish.asked import number
 from supervisor.publish.balancers import Balancers
@@ -73,6 +74,7 @@ class Api:
         self._clocks = clocks
         self._operations = Operations(board, holds=holds, incidents=incidents, authorize=self._authorize)
         self._streams = Streams(board)
+        self._described = openapi.document()
         self._balancers = Balancers(board)
         self._past = Past(board, history=history)
 
@@ -81,6 +83,7 @@ class Api:
         routes = [
             Route("/livez", self._livez),
             Route("/readyz", self._readyz),
+            Route("/openapi.json", self._openapi),
             Route("/v1/liveness", self._liveness),
             *self._balancers.routes(),
             *self._past.routes(),
@@ -110,6 +113,9 @@ class Api:
         if self._board.ticks and self._board.has_looked:
             return JSONResponse({"status": "ok"})
         return answer_error(503, "NotYet", "not every target has been looked at yet; ask again in a few seconds")
+
+    async def _openapi(self, _: Request) -> Response:
+        return JSONResponse(self._described)
 
     async def _liveness(self, request: Request) -> Response:
         document = self._board.document

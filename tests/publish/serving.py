@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from starlette.applications import Starlette
 
 from supervisor.core.events import Verb
 from supervisor.core.liveness import Clocks, Snapshot
@@ -68,6 +69,7 @@ class Served:
     tcp: httpx.AsyncClient
     unix: httpx.AsyncClient
     socket: Path
+    app: Starlette
     servers: list[HttpServer]
     tasks: list[asyncio.Task[None]]
 
@@ -89,8 +91,9 @@ async def serving(folder: Path, *, token: str, watched: Sequence[Snapshot] = WAT
     )
     listener, socket = bind_tcp("127.0.0.1", 0), folder / "control.sock"
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    app = api.app(trusted=False)
     servers = [
-        HttpServer(listener, api.app(trusted=False), at_end=api.end),
+        HttpServer(listener, app, at_end=api.end),
         HttpServer(bind_unix(socket), api.app(trusted=True), at_end=api.end),
     ]
     tasks = [asyncio.create_task(server.run()) for server in servers]
@@ -98,7 +101,7 @@ async def serving(folder: Path, *, token: str, watched: Sequence[Snapshot] = WAT
     unix = httpx.AsyncClient(base_url="http://daemon", transport=httpx.AsyncHTTPTransport(uds=str(socket)), timeout=10)
     try:
         async with tcp, unix:
-            yield Served(time, board, operator, tcp, unix, socket, servers, tasks)
+            yield Served(time, board, operator, tcp, unix, socket, app, servers, tasks)
     finally:
         for server in servers:
             server.stop()

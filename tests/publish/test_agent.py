@@ -71,8 +71,8 @@ def warnings() -> Iterator[list[str]]:
         pytest.param(Phase.BUSY, b"ready up 30%\n", id="busy"),
         pytest.param(Phase.DEGRADED, b"ready up 50%\n", id="slow"),
         pytest.param(Phase.ASLEEP, b"ready up 70%\n", id="asleep"),
-        pytest.param(Phase.DRAINING, b"drain\n", id="drained"),
-        pytest.param(Phase.STOPPING, b"drain\n", id="being-stopped"),
+        pytest.param(Phase.DRAINING, b"drain 0%\n", id="drained"),
+        pytest.param(Phase.STOPPING, b"drain 0%\n", id="being-stopped"),
         pytest.param(Phase.UNKNOWN, b"", id="not-judged-yet"),
     ],
 )
