@@ -44,6 +44,7 @@ POLICY: Final = {
     "look_timeout_s": 0.5,
     "canary_retry_s": 0.5,
     "hung_after_s": 2.0,
+    "cpu_idle_share": 0.1,  # of so short a look, a single tick of the kernel's clock is a few per cent
     "backoff_first_s": 0.1,
     "backoff_max_s": 0.2,
     "budget_restarts": 1000,
@@ -198,6 +199,7 @@ class World(Leaving):
             supervisor_url=self.daemon.address,
             control_socket=self.daemon.socket,
             agent_port=self.agent_port,
+            extra={"SUPERVISOR_FALL": "2"},  # HAProxy's: silent checks that take VALID_FOR_S
         )
 
     def _settings(self) -> str:
@@ -205,7 +207,8 @@ class World(Leaving):
         backends = "".join(self._backend(name) for name in BACKENDS)
         # All of them do not run yet at the start, which is no shared trouble to be waited out.
         recovery = f"[recovery]\nrestarts_at_once = {len(BACKENDS)}\nshared_freeze_s = 0.1\n"
-        return f"[process]\nstop_on_exit = true\n{recovery}[policy]\n{policy}{backends}"
+        agent = f"[agent]\nport = {self.agent_port}\n"
+        return f"[process]\nstop_on_exit = true\n{agent}{recovery}[policy]\n{policy}{backends}"
 
     def _backend(self, name: str) -> str:
         port = self.taps[name].server_port
