@@ -4,6 +4,7 @@ Pure. The sentences are those of Docker engines 20.10 to 29, of runc, of the NVI
 """
 
 from supervisor.core.cause import Cause, Finding, sign
+from supervisor.core.cause_systemd import SYSTEMD_SIGNS
 
 MOST_READ = 2000  # characters; an engine that tells more tells it at the beginning or at the end
 
@@ -161,6 +162,7 @@ SIGNS = (
         "its program {name} cannot be run",
         "install the program, make it executable, or correct `command` in settings.toml",
     ),
+    *SYSTEMD_SIGNS,
     sign(
         Cause.HUNG,
         r"did not receive an exit event|[Cc]ould not kill running container|still there [\d.]+s after SIGKILL",

@@ -104,7 +104,9 @@ def detail(unit: Properties) -> str:
     if result == "timeout" and times.active_exit < times.main_start:
         return f"systemd ended it: not ready within its TimeoutStartSec ({unit['TimeoutStartUSec'] / 1e6:g}s)"
     if has_given_up(unit):
-        return f"systemd has given up restarting it, after {unit.get('NRestarts', 0)} times (StartLimitBurst)"
+        within_s = unit.get("StartLimitIntervalUSec", 0) / 1e6
+        most = unit.get("StartLimitBurst")
+        return f"systemd starts it no more: {most} times in {within_s:g}s are its limit (StartLimitBurst)"
     return ""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.engines.systemd import SystemdEngine
-from testbed.systemd_host import SystemdHost
+from testbed.systemd_host import UNITS, SystemdHost
 
 TIMEOUT_S = 10.0
 PYTHON = "/usr/bin/python3"
@@ -41,6 +41,17 @@ class SystemdBench:
         text = "\n".join(["[Service]", *(f"{key}={value}" for key, value in service.items()), *lines, ""])
         self._units.append(self.host.write_unit(name, text))
         return name
+
+    def mask(self, name: str) -> None:
+        """Put nothing in the place of a unit's file, as `systemctl mask` does."""
+        path = self.host.root / UNITS / name
+        path.unlink()
+        path.symlink_to("/dev/null")
+
+    def forget(self, name: str) -> None:
+        """Remove a unit's file, and have systemd know."""
+        (self.host.root / UNITS / name).unlink()
+        self.host.systemctl("daemon-reload")
 
     async def systemctl(self, *arguments: str) -> str:
         """Do as an operator does."""
