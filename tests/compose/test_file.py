@@ -1,6 +1,7 @@
 """compose/docker-compose.yml as a real Compose reads it."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +32,33 @@ def test_the_router_comes_with_the_demo_profile_only(compose: Compose) -> None:
 
     assert set(plain) == {*MODELS, "supervisor"}
     assert set(demo) - set(plain) == {"router"}
+
+
+@pytest.mark.parametrize(("profile", "router"), [("demo", "router"), ("haproxy", "haproxy"), ("litellm", "litellm")])
+def test_each_router_has_its_profile_and_comes_after_the_supervisor(
+    compose: Compose, profile: str, router: str
+) -> None:
+    services = compose.services("--profile", profile)
+
+    assert set(services) - {*MODELS, "supervisor"} == {router}
+    assert "supervisor" in services[router]["depends_on"]
+    assert services[router]["network_mode"] == "host"
+
+
+@pytest.mark.parametrize("profile", ["haproxy", "litellm"])
+def test_what_another_router_is_given_of_ours_is_there_and_cannot_be_written(compose: Compose, profile: str) -> None:
+    mounts = compose.services("--profile", profile)[profile]["volumes"]
+
+    ours = [mount for mount in mounts if mount["source"].startswith(str(REPOSITORY))]
+    assert ours
+    assert all(Path(mount["source"]).exists() and mount["read_only"] for mount in ours)
+
+
+def test_haproxy_finds_the_agents_port_that_the_supervisor_is_given(compose: Compose) -> None:
+    services = compose.services("--profile", "haproxy")
+
+    port = services["supervisor"]["environment"]["BENCHAI_SUPERVISOR_AGENT__PORT"]
+    assert f"${{AGENT_PORT-{port}}}" in (REPOSITORY / "integrations/haproxy/haproxy.cfg").read_text()
 
 
 @pytest.mark.parametrize("missing", ASKED_FOR)
