@@ -1,6 +1,7 @@
 """`docs/liveness.schema.json`: what is published keeps to it, and it is no schema that everything keeps to."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from supervisor.core.restraint import Curb, Restraint
 from supervisor.core.state import Phase
 from supervisor.core.verdict import Judgement, Verdict
 from supervisor.publish.board import Board
+from supervisor.publish.reports import parse
 from tests.publish.believing import HUNG, VALID_FOR_S, Time, snapshot
 from tests.publish.running import running
 
-SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "liveness.schema.json").read_text())
+DOCS = Path(__file__).parents[2] / "docs"
+SCHEMA = json.loads((DOCS / "liveness.schema.json").read_text())
 HELD = Restraint(curb=Curb.HELD, message="held by the operator")
 
 
@@ -76,6 +79,14 @@ def test_the_running_daemons_document_keeps_to_it_over_http_and_in_the_file(tmp_
 
     assert [each["routable"] for each in served["backends"]] == [True, False]
     assert (wrongs(served), wrongs(filed)) == ([], [])
+
+
+def test_the_example_in_the_contract_keeps_to_it_and_its_reports_are_taken() -> None:
+    page = (DOCS / "liveness.md").read_text()
+    example, reports = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+
+    assert wrongs(json.loads(example)) == []
+    assert [each.seen.ok for each in parse(reports.encode())] == [False, True]
 
 
 def test_it_describes_every_key_that_is_published_and_no_other() -> None:
