@@ -68,7 +68,7 @@ async def _read(unit: str, *, max_bytes: int, journalctl: Sequence[str]) -> byte
             if not line:
                 await _refuse_if_it_failed(process, unit)
                 break
-            found.append(_printed(line))
+            found.append(printed(line))
     return b"".join(reversed(found))[-max_bytes:]
 
 
@@ -80,7 +80,7 @@ async def _refuse_if_it_failed(process: Process, unit: str) -> None:
         raise EngineRefused(f"cannot read the journal of {unit}: {words or 'journalctl failed'}{cure}")
 
 
-def _printed(line: bytes) -> bytes:
+def printed(line: bytes) -> bytes:
     """Return what was printed of one entry, with its line's end where it had one."""
     try:
         entry: dict[str, Any] = json.loads(line)

@@ -100,13 +100,12 @@ def detail(unit: Properties) -> str:
     if times.ended_before_main and result != "success":
         return f"what runs before it failed: {times.failed_before_main} ({times.code_before_main})"
     if result == "watchdog":
-        return f"systemd ended it: no watchdog ping within {unit['WatchdogUSec'] / 1e6:g}s"
+        return f"systemd ended it: no watchdog ping within {_seconds(unit, 'WatchdogUSec')}s"
     if result == "timeout" and times.active_exit < times.main_start:
-        return f"systemd ended it: not ready within its TimeoutStartSec ({unit['TimeoutStartUSec'] / 1e6:g}s)"
+        return f"systemd ended it: not ready within its TimeoutStartSec ({_seconds(unit, 'TimeoutStartUSec')}s)"
     if has_given_up(unit):
-        within_s = unit.get("StartLimitIntervalUSec", 0) / 1e6
-        most = unit.get("StartLimitBurst")
-        return f"systemd starts it no more: {most} times in {within_s:g}s are its limit (StartLimitBurst)"
+        most, within_s = unit.get("StartLimitBurst"), _seconds(unit, "StartLimitIntervalUSec")
+        return f"systemd starts it no more: {most} times in {within_s}s are its limit (StartLimitBurst)"
     return ""
 
 
@@ -142,6 +141,10 @@ def _has_no_main_yet(unit: Properties) -> bool:
 
 def _began_us(unit: Properties, times: Times) -> int:
     return times.inactive_exit if _has_no_main_yet(unit) else times.main_start
+
+
+def _seconds(unit: Properties, key: str) -> str:
+    return f"{unit.get(key, 0) / 1e6:g}"
 
 
 def _sleep_idle_s(unit: Properties) -> float | None:

@@ -1,14 +1,13 @@
 #!/bin/sh
-# Give systemd control groups that it may write to, and become it.
+# Give systemd control groups of its own, of the version asked for and whatever the host has, and become it.
 set -e
+umount -R /sys/fs/cgroup
 if [ "$CGROUPS" = 1 ]; then
-    mount -o remount,rw /sys/fs/cgroup
-    for tree in /sys/fs/cgroup/*; do
-        if mountpoint -q "$tree"; then mount -o remount,bind,rw "$tree"; fi
-    done
+    mount -t tmpfs tmpfs /sys/fs/cgroup
+    mkdir /sys/fs/cgroup/systemd /sys/fs/cgroup/unified
+    mount -t cgroup -o none,name=systemd cgroup /sys/fs/cgroup/systemd
+    mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified
 else
-    # The one hierarchy of version 2, whatever else the host has.
-    umount -R /sys/fs/cgroup
     mount -t cgroup2 cgroup2 /sys/fs/cgroup
 fi
 exec /sbin/init

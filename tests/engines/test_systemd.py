@@ -10,7 +10,7 @@ import pytest
 
 from supervisor.core.observations import EngineSeen, Life
 from supervisor.errors import EngineRefused, EngineUnreachable
-from tests.engines.bench import BURNS, CRASHES, EXITS, IGNORES, OBEYS, become, ended, start, ups, watching
+from tests.engines.bench import CRASHES, EXITS, IGNORES, OBEYS, become, ended, start, ups, watching
 from tests.engines.systemd_bench import SystemdBench
 
 DIES_BADLY = "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(3))\n"
@@ -226,86 +226,6 @@ async def test_a_main_process_that_comes_up_keeps_its_instance_when_it_is_ready(
     assert loading.instance == ready.instance
 
 
-async def test_what_runs_before_the_main_process_is_told_where_it_fails(units: SystemdBench) -> None:
-    name = units.make(OBEYS, ExecStartPre="/bin/sh -c 'exit 7'")
-
-    with pytest.raises(EngineRefused, match=rf"{name}: what runs before it failed: /bin/sh \(7\)"):
-        await units.engine.start(name)
-
-    seen = await units.engine.inspect(name)
-    assert (seen.life, seen.exit_code, seen.stopped_by_operator) == (Life.EXITED, 7, False)
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "word"), [("User", "nobody-has-this-name", "217/USER"), ("WorkingDirectory", "/no", "200/CHDIR")]
-)
-async def test_what_systemd_cannot_set_up_is_told_by_its_own_word(
-    units: SystemdBench, key: str, value: str, word: str
-) -> None:
-    name = units.make(OBEYS, **{key: value})
-
-    with pytest.raises(EngineRefused, match=f"{name}: systemd could not set it up: {word}"):
-        await units.engine.start(name)
-
-
-async def test_a_simple_unit_whose_program_is_missing_is_told_once_it_has_failed(units: SystemdBench) -> None:
-    name = units.make_command("/no/such/program", Type="simple")
-    await asyncio.gather(units.engine.start(name), return_exceptions=True)
-
-    seen = await ended(units, name)
-
-    assert (seen.exit_code, seen.stopped_by_operator) == (203, False)
-    assert seen.detail.startswith("cannot execute '/no/such/program': no such file")
-
-
-async def test_a_unit_whose_condition_does_not_hold_was_not_started(units: SystemdBench) -> None:
-    name = units.make(OBEYS, "[Unit]", "ConditionPathExists=/no/such/path")
-
-    with pytest.raises(EngineRefused, match=f"{name}: a condition of the unit does not hold"):
-        await units.engine.start(name)
-
-
-async def test_a_unit_that_needs_one_that_failed_was_not_started(units: SystemdBench) -> None:
-    needed = units.make_unstartable()
-    name = units.make(OBEYS, "[Unit]", f"Requires={needed}", f"After={needed}")
-
-    with pytest.raises(EngineRefused, match=f"{name}: a unit that it needs has failed"):
-        await units.engine.start(name)
-
-
-async def test_a_masked_unit_was_stopped_by_an_operator(units: SystemdBench) -> None:
-    name = units.make(OBEYS)
-    units.mask(name)
-    await units.systemctl("daemon-reload")
-
-    seen = await units.engine.inspect(name)
-
-    assert (seen.life, seen.stopped_by_operator) == (Life.EXITED, True)
-    assert "systemctl unmask" in seen.detail
-    with pytest.raises(EngineRefused, match="masked"):
-        await units.engine.start(name)
-
-
-async def test_a_unit_file_that_cannot_be_used_is_told(units: SystemdBench) -> None:
-    name = units.make_command("relative/path")
-
-    seen = await units.engine.inspect(name)
-
-    assert (seen.life, seen.stopped_by_operator) == (Life.EXITED, False)
-    assert "systemd cannot use its unit file" in seen.detail
-
-
-async def test_a_unit_that_runs_on_without_its_file_is_not_missing(units: SystemdBench) -> None:
-    name = units.make(OBEYS)
-    await start(units, name)
-
-    await asyncio.to_thread(units.forget, name)
-
-    assert (await units.engine.inspect(name)).life is Life.RUNNING
-    await units.engine.stop(name, grace_s=5)
-    assert (await units.engine.inspect(name)).life is Life.MISSING
-
-
 async def test_a_frozen_unit_is_paused_by_somebody_and_goes_on_when_started(units: SystemdBench) -> None:
     name = units.make(OBEYS)
     await start(units, name)
@@ -423,18 +343,3 @@ async def test_what_a_unit_burns_and_what_runs_in_it_is_that_of_all_its_processe
 
     await become(f"{name} burns CPU", burns)
     assert len((await units.engine.describe(name)).processes) == 2
-
-
-async def test_a_unit_file_that_changes_is_a_circumstance(units: SystemdBench) -> None:
-    name = units.make(BURNS)
-    before = dict(await units.engine.circumstances(name))
-
-    path = units.host.write_unit(name, "[Service]\nExecStart=/no/such/program\n")
-
-    changed = dict(await units.engine.circumstances(name))
-    await units.systemctl("daemon-reload")
-    after = dict(await units.engine.circumstances(name))
-    key = f"unit file /run/systemd/system/{path.name}"
-    assert before[key] != changed[key]
-    assert "changed on disk" in changed["unit"]
-    assert (before["program"] != "missing", after["program"], after["unit"]) == (True, "missing", "loaded")
