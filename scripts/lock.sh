@@ -38,7 +38,7 @@ print("-c dev.txt")
 print("\n".join(tomllib.loads(Path("pyproject.toml").read_text())["build-system"]["requires"]))
 PYTHON
 
-echo "litellm[proxy]>=1.108" >"$routed_by" # the first with enable_weighted_failover and both failure hooks that was tried
+echo "litellm[proxy]>=1.108" >"$routed_by" # it has weighted failover and hooks for each failed attempt; none older was tried
 
 compile() {
     CUSTOM_COMPILE_COMMAND="make lock" "$tools/bin/pip-compile" --quiet --generate-hashes --allow-unsafe --strip-extras \

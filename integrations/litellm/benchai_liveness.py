@@ -77,12 +77,17 @@ class BenchAILiveness(CustomLogger):  # type: ignore[misc]  # LiteLLM is not in 
             self._tell_failure(kwargs.get("litellm_params") or {}, error)
 
     async def async_post_call_failure_hook(
-        self, *_: Any, original_exception: Exception, **__: Any
+        self, request_data: Mapping[str, Any], original_exception: Exception, *_: Any, **__: Any
     ) -> HTTPException | None:
-        """Say 503 to the client where we have refused."""
-        if not isinstance(original_exception, routing.NoneRoutable):
+        """Give the client an honest status, and say when to come back, where we refused or no server answered."""
+        client_chose = bool(request_data.get("client_side_timeout"))
+        refusal = routing.refusal_of(original_exception, client_chose_timeout=client_chose)
+        if refusal is None:
             return None
-        return HTTPException(503, detail=str(original_exception), headers=dict(original_exception.headers))
+        status, reason, headers = refusal
+        if isinstance(original_exception, routing.NoneRoutable):
+            original_exception.status_code = status  # /v1/completions and /v1/messages drop what a hook returns
+        return HTTPException(status, detail=reason, headers=headers)
 
     def _tell_failure(self, request: Mapping[str, Any], error: Exception) -> None:
         asked, deployment = self._asked(request), routing.id_of(request)

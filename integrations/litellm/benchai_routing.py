@@ -19,6 +19,7 @@ Deployment = Mapping[str, Any]  # as LiteLLM has it: model_name, litellm_params,
 
 BACKEND_KEY = "benchai_backend"  # in `model_info`: the supervisor's name, where the addresses differ
 DEFAULT_RETRY_AFTER_S = 5.0
+AGAIN = {"Retry-After": f"{DEFAULT_RETRY_AFTER_S:.0f}"}
 MAX_ADDRESSES = 256
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 PORTS = {"http": 80, "https": 443}
@@ -27,7 +28,9 @@ LOST = {"hung", "down", "failing", "warming"}
 # A proxy that has run out of something can reach nobody, and nobody is to blame.
 OUT_OF = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 OUR_MISTAKES = (AttributeError, KeyError, TypeError, NameError)  # LiteLLM dresses them as connection errors
-NO_ANSWER = {"APIConnectionError", "APITimeoutError", "Timeout", "TimeoutError", "ConnectionError"}
+# Classes of several libraries, known by name: LiteLLM's and OpenAI's own, and those of the libraries beneath.
+LATE = {"APITimeoutError", "Timeout", "TimeoutError"}
+UNREACHABLE = {"APIConnectionError", "ConnectionError"}
 
 
 class NoneRoutable(Exception):
@@ -115,19 +118,32 @@ def blame(error: BaseException, *, client_chose_timeout: bool = False) -> str | 
 
     That is a 4xx, a timeout that the client chose, a client that left, and what went wrong inside the proxy.
     """
-    causes = list(_causes(error))
-    if any(isinstance(each, OUR_MISTAKES) or getattr(each, "errno", None) in OUT_OF for each in causes):
+    if any(isinstance(each, OUR_MISTAKES) or getattr(each, "errno", None) in OUT_OF for each in _causes(error)):
         return None
-    kinds = {kind.__name__ for each in causes for kind in type(each).__mro__}
+    if _is_one_of(LATE, error):
+        return None if client_chose_timeout else "no answer in time"
+    if _is_one_of(UNREACHABLE, error):
+        return "no connection, or it broke"
     status = getattr(error, "status_code", None)
-    is_late = bool(kinds & {"APITimeoutError", "Timeout", "TimeoutError"})
-    if client_chose_timeout and is_late:
+    return f"it answered {status}" if isinstance(status, int) and status >= 500 else None
+
+
+def refusal_of(
+    error: BaseException, *, client_chose_timeout: bool = False
+) -> tuple[int, str, Mapping[str, str]] | None:
+    """Return status, reason and headers for the client where no server has answered; None leaves LiteLLM's.
+
+    It would say 500 where a server could not be reached, and 408, the client's fault, where one was too slow.
+    """
+    if isinstance(error, NoneRoutable):
+        return 503, str(error), dict(error.headers)
+    if blame(error, client_chose_timeout=client_chose_timeout) is None:
         return None
-    if is_late:
-        return "no answer in time"
-    if isinstance(status, int):
-        return f"{type(error).__name__} ({status})" if status >= 500 else None
-    return type(error).__name__ if kinds & NO_ANSWER else None
+    if _is_one_of(LATE, error):
+        return 504, "the model's server gave no answer in time", dict(AGAIN)
+    if _is_one_of(UNREACHABLE, error):
+        return 503, "the model's server could not be reached, or broke off", dict(AGAIN)
+    return None
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -136,6 +152,10 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _is_one_of(names: Collection[str], error: BaseException) -> bool:
+    return any(kind.__name__ in names for each in _causes(error) for kind in type(each).__mro__)
 
 
 def _is_routable(entry: Backend | None) -> bool:

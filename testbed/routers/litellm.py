@@ -23,7 +23,6 @@ CLIENT: Final = REPOSITORY / "supervisor" / "client.py"
 LOCK: Final = REPOSITORY / "requirements" / "litellm.txt"
 INSTALL_TIMEOUT_S: Final = 900
 MASTER_KEY: Final = "sk-testbed"
-SOURCE: Final = "source"  # in `Served.extra`: "file" (the default) or "url"
 
 
 class LiteLLMRouter(Router):
@@ -45,9 +44,8 @@ class LiteLLMRouter(Router):
 
     def environment(self) -> Mapping[str, str]:
         """Say where the liveness is, and keep it from asking the internet for prices."""
-        from_url = self.served.extra.get(SOURCE) == "url"
         return {
-            "BENCHAI_LIVENESS": self.served.supervisor_url if from_url else str(self.served.liveness_file),
+            "BENCHAI_LIVENESS": str(self.served.liveness_file),
             "LITELLM_MASTER_KEY": MASTER_KEY,
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         }
@@ -87,7 +85,7 @@ def ensure_litellm() -> Path:
     """
     home = cache_dir("litellm")
     venv, mark = home / "venv", home / "installed"
-    wanted = f"{sys.version} {hashlib.sha256(LOCK.read_bytes()).hexdigest()}"
+    wanted = f"{venv} {sys.version} {hashlib.sha256(LOCK.read_bytes()).hexdigest()}"
     with (home / "lock").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)  # of two that need it, the second finds the first's
         if not mark.exists() or mark.read_text() != wanted:
