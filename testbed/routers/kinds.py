@@ -7,6 +7,7 @@ from testbed.routers.base import Router
 
 KINDS: Final = {
     "example": "testbed.routers.example:ExampleRouter",
+    "haproxy": "testbed.routers.haproxy:HaproxyRouter",
     "litellm": "testbed.routers.litellm:LiteLLMRouter",
     "benchai": "testbed.routers.benchai:BenchaiRouter",
 }

@@ -5,8 +5,10 @@ each expected file name), and the Dockerfile builds on a local stand-in for the 
 """
 
 import contextlib
+import io
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +32,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # the first run makes
 
 PROJECT: Final = "benchai-testbed-compose"
 OUR_IMAGE: Final = "benchai-testbed/supervisor"
-CONTAINERS: Final = frozenset(f"benchai-{name}" for name in (*MODELS, "supervisor", "router"))
-PORTS: Final = (8085, 8090, 8091, 8092, 8093, 8094)
-DOWN: Final = ("--profile", "demo", "down", "--volumes", "--timeout", "2")
+HAPROXY_IMAGE: Final = "benchai-testbed/haproxy"
+CONTAINERS: Final = frozenset(f"benchai-{name}" for name in (*MODELS, "supervisor", "router", "haproxy"))
+PORTS: Final = (8085, 8090, 8091, 8092, 8093, 8094, 8099)
+DOWN: Final = ("--profile", "demo", "--profile", "haproxy", "down", "--volumes", "--timeout", "2")
 STATUS_URL: Final = f"http://{LOOPBACK}:8090/v1/status"
 ROUTER_URL: Final = f"http://{LOOPBACK}:8085/v1/chat/completions"
 SEED: Final = {"model": "auto", "messages": [{"role": "user", "content": "say hi"}], "max_tokens": 10}
 SEED_WITHIN_S: Final = 5.0
+HEARD_WITHIN_S: Final = 1.0  # HAProxy asks twice a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,7 @@ def stack(
         "LLAMA_CPP_IMAGE": image,
         "PYTHON_IMAGE": ensure_base_image(engine),
         "SUPERVISOR_IMAGE": OUR_IMAGE,
+        "HAPROXY_IMAGE": HAPROXY_IMAGE,
     }
     compose = Compose(command=command, project=PROJECT, variables=variables)
     put_models(models, compose.services(), model)
@@ -106,6 +111,15 @@ def stack(
         compose.run(*DOWN)
         with contextlib.suppress(ImageNotFound):
             engine.images.remove(OUR_IMAGE, force=True)
+
+
+def haproxy_image(engine: docker.DockerClient) -> None:
+    """Build Debian's HAProxy into an image that is started as the official one is."""
+    recipe = (
+        f"FROM {ensure_base_image(engine)}\nRUN apt-get update && apt-get install -y --no-install-recommends haproxy\n"
+        'USER haproxy\nCMD ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]\n'
+    )
+    engine.images.build(fileobj=io.BytesIO(recipe.encode()), tag=HAPROXY_IMAGE, rm=True, network_mode="host")
 
 
 def put_models(directory: Path, services: dict[str, dict[str, Any]], model: Path) -> None:
@@ -183,6 +197,31 @@ def test_a_hung_server_is_routed_around_and_restarted_and_no_other(stack: Stack,
     stack.wait_ready()
     assert answer
     assert {name for name, _ in stack.lives() - before} == {"general"}
+
+
+def test_haproxy_takes_the_demo_routers_place_and_obeys(stack: Stack, servers: ContainerServers) -> None:
+    haproxy_image(stack.engine)
+    stack.wait_ready()
+    before = stack.lives()
+    stack.compose.run("--profile", "demo", "stop", "--timeout", "2", "router")
+    stack.compose.run("--profile", "haproxy", "up", "--detach", "haproxy")
+    wait_until(answers, "HAProxy answers", within_s=30.0)
+
+    with servers.freeze("benchai-general"):
+        wait_until(lambda: not stack.target("general")["routable"], "general told not routable", within_s=15.0)
+        time.sleep(HEARD_WITHIN_S)
+        answer = ask_seed()
+        wait_until(lambda: bool(stack.lives() - before), "somebody restarted", within_s=45.0)
+
+    assert answer
+    assert {name for name, _ in stack.lives() - before} == {"general"}
+
+
+def answers() -> bool:
+    try:
+        return bool(ask_seed())
+    except httpx.HTTPError:
+        return False
 
 
 def test_down_with_volumes_leaves_nothing(stack: Stack) -> None:
