@@ -18,11 +18,12 @@ class HaproxyRouter(Router):
     """`integrations/haproxy/haproxy.cfg`, unchanged. `extra` may hold more of its variables."""
 
     kind = "haproxy"
+    configuration = CONFIGURATION
 
     def command(self) -> Sequence[str]:
         """Return its command line; Debian's package is installed where it is missing."""
         ensure_tool("haproxy", "haproxy")
-        return ["haproxy", "-W", "-f", str(CONFIGURATION)]
+        return ["haproxy", "-W", "-f", str(self.configuration)]
 
     def environment(self) -> Mapping[str, str]:
         """Say where everything is."""
