@@ -19,7 +19,7 @@ CORE_MAY_IMPORT = {"collections.abc", "dataclasses", "datetime", "enum", "math",
 NOT_VALUES = {"now", "utcnow", "today", "open", "print", "input", "exec", "eval", "__import__"}
 MAX_LINES = 400
 MAX_LINES_OF = {"supervisor/client.py": 860}  # one file to copy cannot be two
-WRITTEN_BY_HAND = ("supervisor", "tests", "testbed", "examples", "bench", "scripts")
+WRITTEN_BY_HAND = ("supervisor", "tests", "testbed", "examples", "integrations", "bench", "scripts")
 # Neither may a program that is called in a hurry wait for these.
 SLOW = {"asyncio", "docker", "httpx", "loguru", "pydantic", "pydantic_settings", "starlette", "uvicorn", "apscheduler"}
 
@@ -92,7 +92,7 @@ def test_the_database_is_used_by_the_history_alone() -> None:
     assert {each for each in importers_of("sqlite3") if not each.startswith("supervisor.history")} == set()
 
 
-@pytest.mark.parametrize("library", ["docker", "psutil"])
+@pytest.mark.parametrize("library", ["docker", "psutil", "dbus_fast"])
 def test_only_engines_talk_to_what_runs_targets(library: str) -> None:
     users = importers_of(library)
 

@@ -302,9 +302,9 @@ async def test_two_acts_on_two_units_run_side_by_side(units: SystemdBench) -> No
         await start(units, name)
     began = time.monotonic()
 
-    await asyncio.gather(*(units.engine.restart(name, grace_s=1) for name in names))
+    await asyncio.gather(*(units.engine.restart(name, grace_s=2) for name in names))
 
-    assert time.monotonic() - began < 1.9
+    assert time.monotonic() - began < 3.5
 
 
 async def test_an_act_under_way_is_not_waited_for_at_the_end(units: SystemdBench) -> None:
