@@ -95,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
         path = {"/v1/pause": "/v1/targets/*/hold", "/v1/resume": "/v1/targets/*/release"}.get(path, path)
         name, verb = path.removeprefix("/v1/targets/").split("/")
         if self.of.token and self.headers["Authorization"] != f"Bearer {self.of.token}":
-            self._send(403, {"error": {"code": "TokenNeeded", "message": f"{verb} {name}: needs the token"}})
+            self._send(401, {"error": {"code": "Unauthorized", "message": f"{verb} {name}: needs the token"}})
         elif name not in [*self.of.names, "*"]:
             self._send(404, {"error": {"code": "NoSuchTarget", "message": f"no target is called {name}"}})
         elif verb == "hold":
