@@ -74,7 +74,7 @@ def _build(client: docker.DockerClient, tag: str, base: str, content: Mapping[st
 class SystemdHost(Leaving):
     """One such host; `client` stays the caller's. `cgroups` is the version of control groups that it has."""
 
-    def __init__(self, client: docker.DockerClient, image: str, *, cgroups: int = 2) -> None:
+    def __init__(self, client: docker.DockerClient, image: str, *, cgroups: int = 2, has_network: bool = False) -> None:
         labels = {LABEL: "systemd", OWNER_LABEL: owner.me()}
         _remove_leftovers(client)
         self._container = client.containers.run(
@@ -84,13 +84,18 @@ class SystemdHost(Leaving):
             labels=labels,
             cap_add=["SYS_ADMIN"],
             cgroupns="private",
-            network_mode="none",
+            network_mode="bridge" if has_network else "none",
             environment={"CGROUPS": str(cgroups)},
             tmpfs={"/run": "exec", "/run/lock": "", "/tmp": "exec"},  # noqa: S108 - the container's own
         )
         self._container.reload()
         self.pid = int(self._container.attrs["State"]["Pid"])
         wait_until(self._has_booted, "systemd has booted", within_s=BOOT_WITHIN_S)
+
+    @property
+    def address(self) -> str:
+        """Its address in the network that it was given."""
+        return str(self._container.attrs["NetworkSettings"]["Networks"]["bridge"]["IPAddress"])
 
     @property
     def root(self) -> Path:
@@ -144,9 +149,9 @@ class SystemdHost(Leaving):
 
 
 @contextlib.contextmanager
-def in_container(client: docker.DockerClient, *, cgroups: int = 2) -> Iterator[SystemdHost]:
+def in_container(client: docker.DockerClient, *, cgroups: int = 2, has_network: bool = False) -> Iterator[SystemdHost]:
     """Have such a host for as long as the block lasts."""
-    with SystemdHost(client, ensure_systemd_image(client), cgroups=cgroups) as host:
+    with SystemdHost(client, ensure_systemd_image(client), cgroups=cgroups, has_network=has_network) as host:
         (host.root / UNITS).mkdir(parents=True, exist_ok=True)
         yield host
 
