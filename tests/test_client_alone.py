@@ -183,6 +183,35 @@ def test_it_follows_a_stream_in_a_program_and_in_each_of_its_forks(alone: Alone,
     assert len(stream.opened) == 6
 
 
+def test_a_fork_holds_no_copy_of_its_parents_stream(alone: Alone, stream: FakeStream) -> None:
+    """It would keep it open when the parent is gone, and never read it."""
+    told = alone.run(f"""
+        import json, os, threading, time, warnings
+        from {NAME} import Liveness
+
+        warnings.simplefilter("ignore")
+
+        def sockets():
+            names = [f"/proc/self/fd/{{name}}" for name in os.listdir("/proc/self/fd")]
+            return sum(os.readlink(name).startswith("socket:") for name in names if os.path.lexists(name))
+
+        def follow():
+            before = liveness.snapshot()
+            while liveness.snapshot() is before or not sockets():
+                time.sleep(0.005)
+            return sockets()
+
+        liveness = Liveness({stream.url!r}, follow=True)
+        of_parent = follow()
+        child = os.fork()
+        if not child:
+            os._exit(follow())
+        print(json.dumps([of_parent, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])]))
+    """)
+
+    assert told == [1, 1]
+
+
 def test_it_reports_how_a_request_went(alone: Alone) -> None:
     with Ear() as ear:
         alone.run(f"""

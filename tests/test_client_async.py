@@ -16,7 +16,7 @@ from tests.fakes.documents import document, entry, out, publish
 from tests.fakes.ear import wait_until
 from tests.fakes.upstream import Upstream, hangs_up, silent
 
-QUICK_S = 0.3
+QUICK_S = 0.5
 ENOUGH_S = 5.0
 
 
@@ -68,9 +68,12 @@ async def test_the_loop_goes_on_while_a_silent_supervisor_is_asked_and_so_does_e
         liveness = clocks.client(upstream.url, timeout_s=QUICK_S)
         upstream.behave = silent
         clocks.pass_s(60.0)
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))  # and the first will have it
 
         first = asyncio.create_task(liveness.pick_async("code"))
-        await asyncio.to_thread(wait_until, lambda: len(upstream.connections) == 2)
+        with ThreadPoolExecutor(1) as aside:
+            await loop.run_in_executor(aside, wait_until, lambda: len(upstream.connections) == 2)
         began = time.monotonic()
         others = [await liveness.pick_async("code") for _ in range(100)]
         others_took_s = time.monotonic() - began
@@ -78,7 +81,7 @@ async def test_the_loop_goes_on_while_a_silent_supervisor_is_asked_and_so_does_e
 
     assert not first.result().known
     assert not any(choice.known for choice in others)
-    assert others_took_s < QUICK_S
+    assert others_took_s < QUICK_S / 2
     assert stall_s < QUICK_S
 
 

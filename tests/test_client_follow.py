@@ -149,14 +149,16 @@ def test_an_event_may_come_in_pieces_and_with_other_line_ends(
 def test_what_is_told_again_does_not_replace_what_is_newer(
     stream: FakeStream, liveness: Liveness, clocks: Clocks
 ) -> None:
-    old = document(out("general"), now_s=clocks.wall_s - 60, revision=1)
     stream.tell(document(GENERAL, now_s=clocks.wall_s, revision=3))
     wait_until(lambda: liveness.snapshot().revision == 3)
+    expires_at = liveness.snapshot().expires_at
+    clocks.pass_s(2.0)
 
-    stream.say(stream.told_of(old))
-    stream.tell(document(GENERAL, now_s=clocks.wall_s, revision=4))
-    wait_until(lambda: liveness.snapshot().revision == 4)
+    stream.say(stream.told_of(document(out("general"), now_s=clocks.wall_s, revision=2)))
+    stream.renew(clocks.wall_s)
+    wait_until(lambda: liveness.snapshot().expires_at != expires_at)
 
+    assert liveness.snapshot().revision == 3
     assert len(stream.fetched) == 1
 
 
@@ -185,6 +187,7 @@ def test_a_supervisor_whose_clock_is_wrong_by_an_hour_is_believed_all_the_same(c
         stream.tell(document(out("code"), now_s=its_clock(), revision=2))
         wait_until(lambda: liveness.snapshot().revision == 2)
 
+        assert len(stream.fetched) == 1
         clocks.pass_s(14.0)
         assert liveness.pick("code").refuse
         clocks.pass_s(1.0)
