@@ -34,8 +34,10 @@ class Checker:
         if status != 200:
             return refusals.meaning(status, headers, body, kind=kind)
         try:
-            found = pieces.read(headers.get("content-type", ""), body)
-            content = _vectors(found) if kind == "embeddings" else _content(found)
+            content_type = headers.get("content-type", "")
+            found = pieces.read(content_type, body)
+            is_done = pieces.says_done(content_type, body)
+            content = _vectors(found) if kind == "embeddings" else _content(found, is_done=is_done)
         except ErrorInsideError as error:
             if 400 <= error.status < 500:  # a refusal that came late: the head was out already
                 return refusals.meaning(error.status, {}, error.body, kind=kind)
@@ -52,10 +54,10 @@ class Checker:
         return Reply.ANSWERED, ""
 
 
-def _content(found: list[dict[str, Any]]) -> str:
+def _content(found: list[dict[str, Any]], *, is_done: bool) -> str:
     """Return what a chat or a completion says."""
     ends = {end for piece in found for end in pieces.finish_reasons(piece)}
-    if not ends:
+    if not ends and not is_done:
         raise NotAnAnswerError("it ends half-way, without a finish_reason")
     if broken := ends & BROKEN_ENDS:
         raise NotAnAnswerError(f"it ended with finish_reason {min(broken)}")

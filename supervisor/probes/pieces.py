@@ -6,6 +6,7 @@ from typing import Any
 
 # vLLM, SGLang, Ollama and OpenRouter say `reasoning` today; the others, and vLLM before, the longer word.
 SAYINGS = ("reasoning_content", "reasoning", "content")
+DONE = b"[DONE]"
 
 
 class NotAnAnswerError(Exception):
@@ -33,6 +34,12 @@ def read(content_type: str, body: bytes) -> list[dict[str, Any]]:
         NotAnAnswerError: it is no JSON, or holds an error.
     """
     return list(_events(body)) if is_stream(content_type) else [_object(body)]
+
+
+def says_done(content_type: str, body: bytes) -> bool:
+    """Whether a stream came to the mark at its end; routers that make their own pieces may give no other."""
+    fields = (line.partition(b":") for line in body.splitlines())
+    return is_stream(content_type) and any(name == b"data" and data.strip() == DONE for name, _, data in fields)
 
 
 def is_finished(piece: Mapping[str, Any]) -> bool:
@@ -111,7 +118,7 @@ def _events(body: bytes) -> Iterator[dict[str, Any]]:
             is_error = data.strip() == b"error"
         elif field == b"error" or (field == b"data" and is_error):  # the former is llama.cpp's own way
             raise ErrorInsideError(data)
-        elif field == b"data" and data.strip() not in (b"", b"[DONE]"):
+        elif field == b"data" and data.strip() not in (b"", DONE):
             yield _object(data)
 
 

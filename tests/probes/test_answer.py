@@ -117,6 +117,19 @@ def test_a_real_stream_that_is_cut_before_its_finish_reason_is_no_answer(
 
 
 @pytest.mark.parametrize(
+    ("end", "reply"), [(b"data: [DONE]\n\n", Reply.ANSWERED), (b"data: [DON", Reply.INVALID), (b"", Reply.INVALID)]
+)
+def test_a_router_that_makes_its_own_pieces_may_end_them_with_done_alone(end: bytes, reply: Reply) -> None:
+    spoken = b'data: {"choices":[{"index":0,"delta":{"content":"pong"}}]}\n\n'
+
+    assert check(spoken + end, STREAM)[0] is reply
+
+
+def test_done_alone_is_no_answer_where_nothing_was_said() -> None:
+    assert check(b"data: [DONE]\n\n", STREAM) == (Reply.INVALID, "status 200, but not one token came")
+
+
+@pytest.mark.parametrize(
     ("beginning", "repeated"),
     [
         pytest.param(b"", b"data: {}\n\n", id="empty-events"),
