@@ -33,7 +33,7 @@ def read_unit(unit: Properties, *, monotonic_s: float) -> EngineSeen:
         pid=unit.get("MainPID") or None,
         started_at=started_at(unit) if instance else None,
         ended_at=ended_at(unit) if has_ended and instance else None,
-        exit_code=exit_code(unit) if has_ended and instance else None,
+        exit_code=how_it_ended(unit) if has_ended and instance else None,
         oom_killed=unit.get("Result") == "oom-kill" and has_ended,
         stopped_by_operator=_is_by_somebody(unit, life),
         sleep_idle_s=_sleep_idle_s(unit),
@@ -82,11 +82,6 @@ def ended_at(unit: Properties) -> str:
     times = Times.of(unit)
     has_ended = times.main_exit >= times.main_start > 0 and not times.ended_before_main
     return stamp(unit["ExecMainExitTimestamp" if has_ended else "InactiveEnterTimestamp"])
-
-
-def exit_code(unit: Properties) -> int | None:
-    """Return the exit code as shells count it: 128 + n for signal n."""
-    return how_it_ended(unit)
 
 
 def detail(unit: Properties) -> str:
