@@ -141,12 +141,15 @@ def _lateness(stack: Stack, sources: Mapping[str, Liveness]) -> dict[str, Spread
     finally:
         over.set()
         looking.join()
-    # What stood there when it began was news to nobody; one that polls may never see what was soon replaced.
-    known_by_all = sorted(set.intersection(*(set(each) for each in seen.values())))[1:]
-    first = {revision: min(each[revision] for each in seen.values()) for revision in known_by_all}
+    # What stood there when it began was news to nobody, and the last may not have come to all.
+    last = min(max(each) for each in seen.values())
+    told = sorted(revision for revision in set().union(*seen.values()) if revision <= last)[1:]
+    # Whoever polls may never see what was soon replaced, and knows as much once it sees what came after.
+    known = {source: [min(at for one, at in each.items() if one >= it) for it in told] for source, each in seen.items()}
+    first = [min(moments) for moments in zip(*known.values(), strict=True)]
     return {
-        source: Spread.of(each[revision] - first[revision] for revision in known_by_all)
-        for source, each in seen.items()
+        source: Spread.of(at - earliest for at, earliest in zip(moments, first, strict=True))
+        for source, moments in known.items()
     }
 
 
