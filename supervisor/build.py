@@ -60,6 +60,7 @@ def engines(settings: Settings) -> dict[str, Engine]:
 
 def target(settings: Settings, wanted: TargetSettings, known: dict[str, Engine]) -> Target:
     """Return the parts of one target."""
+    ways = settings.ways_through(wanted) if isinstance(wanted, RouterSettings) else {}
     client = http.client(wanted.url, api_key=wanted.api_key.get_secret_value())
     is_backend = isinstance(wanted, BackendSettings)
     models = settings.models_of(wanted)
@@ -85,13 +86,14 @@ def target(settings: Settings, wanted: TargetSettings, known: dict[str, Engine])
         canary=Canary(
             client,
             kind=wanted.canary,
+            kinds=ways,
             model=model,
             max_tokens=wanted.canary_max_tokens,
             checker=_checker(wanted),
         ),
         easing=ModelEasing(client, model=model),
         secret=wanted.api_key.get_secret_value(),
-        ways=settings.ways_through(wanted) if isinstance(wanted, RouterSettings) else (),
+        ways=tuple(ways),
     )
 
 

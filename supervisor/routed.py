@@ -108,7 +108,7 @@ class Ways:
         alias = self._last or ""
         self._directly.ended(alias)
         weighed = routed.weigh(seen, alias, self._directly.directs, sent_at=self._sent_at)
-        self._is_bad = weighed.reply not in (Reply.ANSWERED, Reply.EXCUSED, Reply.DENIED)
+        self._is_bad = weighed.reply not in (Reply.ANSWERED, Reply.EXCUSED)
         return weighed
 
 

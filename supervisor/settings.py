@@ -32,6 +32,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=
 Unit = Annotated[str, Field(pattern=r"^[A-Za-z0-9:_.@\\-]+$", max_length=255)]
 Text = Annotated[str, Field(min_length=1)]
 Progress = Literal["auto", "llama.cpp", "llama-cpp-python", "vllm", "sglang", "tgi", "ollama", "none"]
+CanaryKind = Literal["chat", "completion", "embeddings", "vision"]
 Positive = Annotated[float, Number, Field(gt=0, le=YEAR_S, allow_inf_nan=False)]
 
 
@@ -136,7 +137,7 @@ class TargetSettings(Section):
     progress: Progress = "auto"
     sleeps_after_s: Positive | None = None
     api_key: SecretStr = SecretStr("")
-    canary: Literal["chat", "completion", "embeddings", "vision"] = "chat"
+    canary: CanaryKind = "chat"
     canary_model: str | None = None
     canary_max_tokens: Annotated[int, Number, Field(ge=1, le=256)] = 4
     error_patterns: tuple[Text, ...] = ()
@@ -199,11 +200,16 @@ class Settings(BaseSettings):
         first = next((each for each in self.backends if each.name == target.stands_in_for), None)
         return target.models or (first.models if first else ())
 
-    def ways_through(self, router: RouterSettings) -> tuple[str, ...]:
-        """Return the aliases that `router` is asked for, in turn."""
+    def ways_through(self, router: RouterSettings) -> dict[str, CanaryKind]:
+        """Return the aliases that `router` is asked for, in turn, each with what is asked of whoever has it.
+
+        Where nobody says otherwise those that can be asked for a chat: many a router knows no other path.
+        """
+        kinds = {alias: each.canary for each in self.backends for alias in self.models_of(each)}
         if router.models or router.canary_model:
-            return router.models or (router.canary_model or "",)
-        return tuple(dict.fromkeys(alias for backend in self.backends for alias in self.models_of(backend)))
+            wanted = router.models or (router.canary_model or "",)
+            return {alias: kinds.get(alias, router.canary) for alias in wanted}
+        return {alias: kind for alias, kind in kinds.items() if kind in ("chat", "vision")}
 
     def policy_of(self, target: TargetSettings | None = None) -> Policy:
         """Return the policy that holds for `target`: its own keys over the common ones over the defaults."""

@@ -32,7 +32,8 @@ OUT_OF_SERVICE = (Verdict.HUNG, Verdict.FAILING, Verdict.DOWN, Verdict.MISCONFIG
 CURES = {
     "status 401": "set api_key of this target in settings.toml to the key that the server was started with",
     "status 403": "set api_key of this target in settings.toml to the key that the server was started with",
-    "status 404": "check url, canary and canary_model of this target in settings.toml: the server has no such path",
+    "status 404": "check url, canary and canary_model (of a router: models) of this target in settings.toml:"
+    " the server has no such path",
     "status 400": "check the server's chat template and canary_model of this target in settings.toml",
     "status 422": "check canary and canary_model of this target in settings.toml",
 }

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import httpx
 
@@ -19,6 +19,8 @@ MAX_BYTES = 512 * 1024  # the widest embeddings known take 300 kB as text
 class Canary:
     """Asks one target for a few tokens or for an embedding, streaming where it can, as most clients do.
 
+    `kinds` are those of models that are asked for otherwise than the rest, such as one behind a router that sees.
+
     It begins with all it would like to ask. A server that will not have one of the extras is never asked for it again.
     """
 
@@ -30,6 +32,7 @@ class Canary:
         max_tokens: int,
         checker: Checker,
         kind: CanaryKind = "chat",
+        kinds: Mapping[str, CanaryKind] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
@@ -37,13 +40,15 @@ class Canary:
         self._max_tokens = max_tokens
         self._checker = checker
         self._kind: CanaryKind = kind
+        self._kinds = kinds or {}
         self._clock = clock
         self._without: frozenset[str] = frozenset()
 
     async def send(self, *, limit_s: float, slot: int | None = None, model: str | None = None) -> Answer:
         """Send one canary and hold it open until it is answered or `limit_s` is over."""
+        kind = self._kinds.get(model or self._model, self._kind)
         asked = question(
-            self._kind,
+            kind,
             model=model or self._model,
             max_tokens=self._max_tokens,
             slot=slot,
@@ -74,13 +79,15 @@ class Canary:
             return Answer(reply=Reply.NOT_RUN, detail=http.detail_of(error))
         if first_token_s is None:
             first_token_s = self._clock() - began  # the first word was the last one, and its line had no end
-        return self._judge(asked, response, bytes(body), first_token_s)
+        return self._judge(asked, kind, response, bytes(body), first_token_s)
 
-    def _judge(self, asked: Question, response: httpx.Response, body: bytes, first_token_s: float) -> Answer:
+    def _judge(
+        self, asked: Question, kind: CanaryKind, response: httpx.Response, body: bytes, first_token_s: float
+    ) -> Answer:
         if response.status_code in (400, 422) and (unwanted := asked.extras_named_in(body)):
             self._without |= unwanted
             # Nothing wrong with the server, nor with the settings: the next canary will tell.
             names = " and ".join(sorted(unwanted))
             return Answer(reply=Reply.UNSUPPORTED, detail=f"it will not have {names}: from now on it is not asked for")
-        reply, detail = self._checker.check(response.status_code, response.headers, body, kind=self._kind)
+        reply, detail = self._checker.check(response.status_code, response.headers, body, kind=kind)
         return Answer(reply=reply, first_token_s=first_token_s if reply is Reply.ANSWERED else None, detail=detail)

@@ -89,6 +89,18 @@ async def test_a_vision_canary_shows_a_small_real_picture_in_a_colour_of_its_own
     assert body == {"model": "general", "messages": body["messages"], **GENERATES, "id_slot": 1}
 
 
+async def test_a_model_behind_a_router_is_asked_for_by_its_name_and_in_its_kind() -> None:
+    async with FakeModelServer(PONG) as server, http.client(server.url, api_key="") as client:
+        canary = Canary(client, model="auto", max_tokens=4, checker=Checker(), kinds={"vision": "vision"})
+        await canary.send(limit_s=5, model="code")
+        await canary.send(limit_s=5, model="vision")
+
+    words, picture = (asked.json for asked in server.asked)
+    assert (words["model"], picture["model"]) == ("code", "vision")
+    assert isinstance(words["messages"][0]["content"], str)
+    assert picture["messages"][0]["content"][1]["type"] == "image_url"
+
+
 @pytest.mark.parametrize(("kind", "behave"), [("completion", PONG), ("embeddings", VECTOR), ("vision", PONG)])
 async def test_no_two_canaries_of_any_kind_are_alike(kind: CanaryKind, behave: Behaviour) -> None:
     async with FakeModelServer(behave) as server, http.client(server.url, api_key="") as client:

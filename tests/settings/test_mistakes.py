@@ -194,17 +194,25 @@ def test_a_router_is_only_watched_and_asked_for_every_alias_of_its_backends(file
     (router,) = settings.routers
 
     assert router == RouterSettings(name="router", url="http://127.0.0.1:8085", engine="none", progress="none")
-    assert settings.ways_through(router) == ("general",)
+    assert settings.ways_through(router) == {"general": "chat"}
+
+
+def test_a_router_is_asked_for_pictures_where_a_model_sees_and_for_nothing_that_few_routers_know(file: Path) -> None:
+    embeds = SECOND.replace("code", "embed") + "canary = 'embeddings'\n"
+    file.write_text(f"{BACKEND}canary = 'vision'\n{embeds}{ROUTER}")
+    settings = load(file)
+
+    assert settings.ways_through(settings.routers[0]) == {"general": "vision"}
 
 
 @pytest.mark.parametrize(
-    ("key", "ways"), [("models = ['auto', 'code']", ("auto", "code")), ("canary_model = 'auto'", ("auto",))]
+    ("key", "ways"), [("models = ['auto', 'code']", ["auto", "code"]), ("canary_model = 'auto'", ["auto"])]
 )
-def test_a_router_is_asked_for_what_is_written(file: Path, key: str, ways: tuple[str, ...]) -> None:
+def test_a_router_is_asked_for_what_is_written(file: Path, key: str, ways: list[str]) -> None:
     file.write_text(f"{BACKEND}{ROUTER}{key}\n")
     settings = load(file)
 
-    assert settings.ways_through(settings.routers[0]) == ways
+    assert list(settings.ways_through(settings.routers[0])) == ways
 
 
 def test_several_mistakes_are_several_lines(file: Path) -> None:
