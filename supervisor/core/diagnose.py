@@ -51,7 +51,7 @@ WHILE_RUNNING = frozenset(
 SEE_WHO_KILLED = (
     "see who sent it: another supervisor, a `pkill`, or the kernel for want of memory (`journalctl -k` tells)"
 )
-GIVE_MEMORY = "if it comes again, raise the container's memory limit, or take a smaller model or context"
+GIVE_MEMORY = "if it comes again, raise its memory limit (of the container or unit), or take a smaller model or context"
 CORRECT_SETTINGS = "correct the target's key, path, model name or kind of canary in settings.toml, or its chat template"
 START_THE_ENGINE = "see what the engine is at (`systemctl status docker`), and start it again if it does not recover"
 
@@ -103,7 +103,7 @@ def _by_absence(judgement: Judgement, engine: EngineSeen | None, *, is_detached:
             cause=Cause.ENGINE_LOST, says="its engine tells nothing of it", cure=START_THE_ENGINE, helps_restart=False
         )
     if engine and engine.life is Life.MISSING:
-        cure = "create it (`docker compose up -d`), or correct its name in settings.toml"
+        cure = "create it (`docker compose up -d`, or its unit file), or correct its name in settings.toml"
         return Diagnosis(cause=Cause.UNKNOWN, says=judgement.message, cure=cure, helps_restart=False)
     if engine and engine.life is Life.RUNNING and is_detached:
         cure = "connect it again by `docker network connect`, or create it anew (`docker compose up -d`)"

@@ -59,5 +59,5 @@ class NoEngine:
 def _refuse(name: str, verb: str) -> NoReturn:
     raise EngineRefused(
         f'cannot {verb} {name}: it has engine = "none" and is watched only; set engine = "docker" (with the name of its'
-        ' container) or "process" (with its command) in settings.toml'
+        ' container), "process" (with its command) or "systemd" (with its unit) in settings.toml'
     )
