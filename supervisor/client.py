@@ -519,7 +519,7 @@ class _Follower:
     def __init__(self, peer: _Peer, address: _Address, book: _Book, clock: Clock, poll_s: float) -> None:
         self._peer, self._address, self._book, self._clock = peer, address, book, clock
         self.pid = os.getpid()  # 0: it is not there
-        self._retry_s = poll_s
+        self._retry_s = min(max(poll_s, REST_S), LONGEST_PAUSE_S)  # until the stream says how soon
         self._last_id = ""
         self._connection: socket.socket | None = None
         self._is_over = False

@@ -103,6 +103,21 @@ def test_what_ends_at_once_again_and_again_is_not_asked_without_a_pause(stream: 
     assert 2 <= len(stream.opened) <= 7, "after 0.05, 0.1, 0.2 s …, or half of each"
 
 
+@pytest.mark.parametrize("poll_s", [0.0, 3600.0])
+def test_whatever_the_pause_between_fetches_a_lost_stream_is_looked_for_in_time(
+    stream: FakeStream, clocks: Clocks, poll_s: float
+) -> None:
+    stream.refusal = hangs_up
+    with contextlib.closing(clocks.client(stream.url, follow=True, poll_s=poll_s)) as liveness:
+        liveness.snapshot()
+        wait_until(lambda: len(stream.opened) == 1)
+        time.sleep(A_WHILE_S)
+        assert len(stream.opened) <= 2 + A_WHILE_S / 0.025
+
+        stream.refusal = None
+        wait_until(lambda: stream.open == 1)
+
+
 def test_a_stream_that_is_to_be_had_later_is_followed_then(stream: FakeStream, clocks: Clocks) -> None:
     stream.refusal = says("503 Service Unavailable")
     with follow(stream, clocks) as liveness:
