@@ -148,7 +148,9 @@ def main(arguments: Iterable[str] | None = None) -> None:
     nginx = Nginx(test=shlex.split(asked.test), reload=shlex.split(asked.reload))
     auto = [name.strip() for name in asked.auto.split(",") if name.strip()]
     if asked.once:
-        replace_file(asked.include, render(Liveness(asked.liveness).snapshot(), auto))
+        snapshot = Liveness(asked.liveness).snapshot()
+        if snapshot.backends or not asked.include.exists():
+            replace_file(asked.include, render(snapshot, auto))
         return
     with contextlib.suppress(KeyboardInterrupt):
         follow(Liveness(asked.liveness), Include(asked.include, nginx), auto)

@@ -85,6 +85,7 @@ class Router(Leaving):
             wait_until(self._answers, f"{self.kind} answers", within_s=self.starts_within_s)
         except Exception as late:
             late.add_note(self.log()[-3000:])
+            self.stop()
             raise
 
     def stop(self) -> None:

@@ -1,14 +1,40 @@
 """The world that a class of tests shares, calm before each of them, and its last words where one fails."""
 
+import contextlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from testbed.debian import NotToBeHad, ensure_tool
+from tests.cannot import cannot
 from tests.routers.world import World
 
 LAST_WORDS = 4000  # characters of each log
+
+
+@contextlib.contextmanager
+def tools_at_hand() -> Iterator[None]:
+    """Say that a router cannot be had here, where that is so."""
+    try:
+        yield
+    except NotToBeHad as reason:
+        cannot(str(reason))
+
+
+@pytest.fixture(scope="module")
+def haproxy() -> None:
+    """Have Debian's haproxy."""
+    with tools_at_hand():
+        ensure_tool("haproxy", "haproxy")
+
+
+@pytest.fixture(scope="module")
+def nginx() -> None:
+    """Have Debian's nginx."""
+    with tools_at_hand():
+        ensure_tool("nginx", "nginx-light")
 
 
 @pytest.fixture(scope="class")
@@ -18,7 +44,8 @@ def shared_world(
     """The class's router in front of real servers, told by a real daemon."""
     kind = request.cls.router
     with World(tmp_path_factory.mktemp(kind.kind), model, kind) as world:
-        world.start()
+        with tools_at_hand():
+            world.start()
         yield world
 
 

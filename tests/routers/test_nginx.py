@@ -30,10 +30,9 @@ class Place(Leaving):
     """nginx in front of one fake server per name, and a liveness file that the test writes."""
 
     def __init__(self, folder: Path) -> None:
+        self._stack = contextlib.ExitStack()
         self.file = folder / "liveness.json"
         self.upstreams = {name: Upstream(answers(f"from {name}")) for name in MODELS}
-        for upstream in self.upstreams.values():
-            upstream.__enter__()
         served = Served(
             backends={name: upstream.url for name, upstream in self.upstreams.items()},
             models={"auto": tuple(MODELS)},
@@ -41,10 +40,15 @@ class Place(Leaving):
             supervisor_url="http://127.0.0.1:1",
             control_socket=folder / "unused.sock",
         )
-        self.say()
         self.router = NginxRouter(folder / "nginx", served)
-        self.router.start()
         self.client = httpx.Client(base_url=self.router.url, timeout=WITHIN_S, trust_env=False)
+
+    def start(self) -> None:
+        """Start everything."""
+        for upstream in self.upstreams.values():
+            self._stack.enter_context(upstream)
+        self.say()
+        self.router.start()
 
     def say(self, *, valid_for_s: float = 60.0, **changes: Document) -> None:
         """Publish that all are ready, but for `changes`."""
@@ -72,13 +76,13 @@ class Place(Leaving):
         """End everything."""
         self.client.close()
         self.router.leave()
-        for upstream in self.upstreams.values():
-            upstream.close()
+        self._stack.close()
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+def place(nginx: None, tmp_path: Path) -> Iterator[Place]:  # noqa: ARG001 - it must be there
     with Place(tmp_path) as place:
+        place.start()
         yield place
 
 
