@@ -125,33 +125,12 @@ def _fetch(target: Path) -> None:
         )
     print(f"compose: none of version {OLDEST} here; fetching Debian {SUITE}'s {PACKAGE}", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        package = _download(Path(scratch), mirror)
+        (package,) = debian.fetch(SUITE, PACKAGE, scratch=Path(scratch), mirror=mirror)
         unpacked = Path(scratch, "unpacked")
         debian.run_logged(["dpkg-deb", "-x", str(package), str(unpacked)], log="dpkg-deb.log", timeout_s=60)
         Path(unpacked, BINARY_IN_PACKAGE).rename(target)
     if version_of([str(target)]) is None:
         raise NotToBeHad(f"{target} came from Debian {SUITE} and does not run here; install docker compose v2 yourself")
-
-
-def _download(scratch: Path, mirror: str) -> Path:
-    """Let apt fetch and verify the package, with lists and sources of its own: the machine's stay untouched."""
-    for directory in ("lists/partial", "cache/archives/partial"):
-        Path(scratch, directory).mkdir(parents=True)
-    signed_by = f"[signed-by={debian.KEYRING}] " if debian.KEYRING.exists() else ""
-    sources = scratch / "sources.list"
-    sources.write_text(f"deb {signed_by}{mirror} {SUITE} main\n")
-    private = {
-        "Dir::Etc::SourceList": sources,
-        "Dir::Etc::SourceParts": "/dev/null",
-        "Dir::State::Lists": scratch / "lists",
-        "Dir::Cache": scratch / "cache",
-        "APT::Sandbox::User": "root",  # no change of user: the scratch directory is ours alone
-        "Acquire::Languages": "none",
-    }
-    options = [word for key, value in private.items() for word in ("-o", f"{key}={value}")]
-    debian.run_apt(*options, "update")
-    debian.run_apt(*options, "download", PACKAGE, cwd=scratch)
-    return next(scratch.glob(f"{PACKAGE}_*.deb"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

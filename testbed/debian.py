@@ -48,6 +48,31 @@ def ensure_tool(tool: str, package: str) -> None:
     run_apt("install", "-y", "--no-install-recommends", package)
 
 
+def fetch(suite: str, *packages: str, scratch: Path, mirror: str) -> list[Path]:
+    """Let apt fetch and verify packages of another suite, with lists and sources of its own: the machine's stay as is.
+
+    Raises:
+        NotToBeHad: apt could not.
+    """
+    for directory in ("lists/partial", "cache/archives/partial"):
+        (scratch / directory).mkdir(parents=True)
+    signed_by = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
+    sources = scratch / "sources.list"
+    sources.write_text(f"deb {signed_by}{mirror} {suite} main\n")
+    private = {
+        "Dir::Etc::SourceList": sources,
+        "Dir::Etc::SourceParts": "/dev/null",
+        "Dir::State::Lists": scratch / "lists",
+        "Dir::Cache": scratch / "cache",
+        "APT::Sandbox::User": "root",  # no change of user: the scratch directory is ours alone
+        "Acquire::Languages": "none",
+    }
+    options = [word for key, value in private.items() for word in ("-o", f"{key}={value}")]
+    run_apt(*options, "update")
+    run_apt(*options, "download", *packages, cwd=scratch)
+    return [next(scratch.glob(f"{package}_*.deb")) for package in packages]
+
+
 def run_apt(*arguments: str, cwd: Path | None = None) -> str:
     """Run apt-get and return what it printed.
 

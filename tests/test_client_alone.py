@@ -1,9 +1,7 @@
 """The client is one file to copy: alone in an empty folder it does all that it does here, on Python 3.9 too."""
 
 import ast
-import functools
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +16,8 @@ from typing import Any
 import pytest
 
 import supervisor.client
+from testbed import old_python
+from testbed.debian import NotToBeHad
 from tests.cannot import cannot
 from tests.fakes.documents import document, entry, out, publish
 from tests.fakes.ear import Ear, wait_until
@@ -31,23 +31,6 @@ ALONE = ("-I", "-S", "-W", "error")
 
 def source_of_client() -> str:
     return Path(supervisor.client.__file__).read_text()
-
-
-@functools.cache
-def python_of(major: int, minor: int) -> Path | None:
-    """Return an interpreter of this version: ours, one in the PATH, or one of pyenv's or uv's."""
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
-    uv = Path(os.environ.get("UV_PYTHON_INSTALL_DIR", Path.home() / ".local/share/uv/python"))
-    in_path = shutil.which(f"python{major}.{minor}")
-    found = [Path(sys.executable), *([Path(in_path)] if in_path else [])]
-    found += [*pyenv.glob(f"{major}.{minor}.*/bin/python"), *uv.glob(f"cpython-{major}.{minor}.*/bin/python")]
-    return next((each for each in found if _version(each) == f"{major}.{minor}"), None)
-
-
-def _version(python: Path) -> str:
-    """Return what it says it is: a shim of pyenv's may stand for nothing."""
-    ask = "import sys; print('%d.%d' % sys.version_info[:2])"
-    return subprocess.run([python, "-I", "-c", ask], capture_output=True, text=True, check=False).stdout.strip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +51,10 @@ class Alone:
 
 @pytest.fixture(params=[sys.version_info[:2], OLDEST], ids=["our-python", "python-3.9"])
 def alone(request: pytest.FixtureRequest, tmp_path: Path) -> Alone:
-    python = python_of(*request.param)
-    if python is None:
-        wanted = ".".join(map(str, request.param))
-        cannot(f"there is no Python {wanted} here: put python{wanted} into the PATH, or `pyenv install {wanted}`")
+    try:
+        python = old_python.ensure(".".join(map(str, request.param)))
+    except NotToBeHad as problem:
+        cannot(str(problem))
     (tmp_path / "empty").mkdir()
     shutil.copy(supervisor.client.__file__, tmp_path / "empty" / f"{NAME}.py")
     return Alone(python=python, folder=tmp_path / "empty")
