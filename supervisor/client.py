@@ -111,6 +111,7 @@ class Snapshot:
     why_unknown: str = ""
     epoch: str = ""  # a new one per life of the supervisor
     revision: int = 0
+    mode: str = "enforce"  # or "observe": the supervisor tells, and restarts nobody
     expires_at: datetime | None = None
     valid_for_s: float = 0.0
     backends: tuple[Backend, ...] = ()  # in the document's order
@@ -774,6 +775,7 @@ def _snapshot(document: Any, own_table: Mapping[str, tuple[Backend, ...]]) -> Sn
         known=True,
         epoch=_a(str, document, "epoch"),
         revision=_a(int, document, "revision"),
+        mode=str(document.get("mode") or "enforce"),
         expires_at=_moment(_a(str, document, "expires_at")),
         valid_for_s=_number(document["valid_for_s"]),
         backends=backends,

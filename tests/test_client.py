@@ -73,6 +73,14 @@ def test_where_nothing_is_routable_the_choice_is_to_refuse_and_says_why_and_unti
     assert choice.reason == "code: restart 2/5 in 40 s; general: no progress for 14 s"
 
 
+def test_a_supervisor_that_only_observes_is_known_as_one(path: Path) -> None:
+    publish(path, document(entry("code"), now_s=time.time()))
+    acts = Liveness(path).snapshot().mode
+    publish(path, {**document(entry("code"), now_s=time.time()), "mode": "observe"})
+
+    assert (acts, Liveness(path).snapshot().mode) == ("enforce", "observe")
+
+
 def test_a_refusal_without_a_time_gets_one(path: Path) -> None:
     publish(path, document(out("code", retry_after_s=None), now_s=time.time()))
 

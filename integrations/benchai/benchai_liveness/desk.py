@@ -5,22 +5,20 @@ Everything is read from the liveness at the moment of asking; where that is not 
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from supervisor.client import DEFAULT_RETRY_AFTER_S, Backend, Liveness, Snapshot
+    from supervisor.client import DEFAULT_RETRY_AFTER_S, Backend, Liveness
 else:
     try:
-        from .client import DEFAULT_RETRY_AFTER_S, Backend, Liveness, Snapshot  # the copy beside this file
+        from .client import DEFAULT_RETRY_AFTER_S, Backend, Liveness  # the copy beside this file
     except ImportError:
-        from supervisor.client import DEFAULT_RETRY_AFTER_S, Backend, Liveness, Snapshot
+        from supervisor.client import DEFAULT_RETRY_AFTER_S, Backend, Liveness
 
 from .words import Refusal
 
@@ -54,7 +52,6 @@ class Desk:
         self._resume_after_s = resume_after_s
         self._clock = clock
         self._known_at_s = clock()
-        self._observed = ("", False)  # in which life of the supervisor, and whether it acts on nothing
 
     @classmethod
     def from_environment(cls, own_models: Callable[[], Any]) -> Desk:
@@ -158,20 +155,7 @@ class Desk:
             return False
         if not snapshot.known and not snapshot.models:
             return True  # nobody has said yet whose they are
-        return alias in snapshot.models and not self._only_observes(snapshot)
-
-    def _only_observes(self, snapshot: Snapshot) -> bool:
-        if snapshot.epoch != self._observed[0]:
-            self._observed = (snapshot.epoch, _mode(self.source) == "observe")
-        return self._observed[1]
-
-
-def _mode(source: str) -> str:
-    """Return the supervisor's mode. A snapshot does not hold it, and by an address it cannot be asked for at once."""
-    try:
-        return str(json.loads(Path(source).read_bytes())["mode"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return "enforce"
+        return alias in snapshot.models and snapshot.mode != "observe"
 
 
 def _plain(host: str) -> str:
