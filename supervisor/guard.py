@@ -12,7 +12,7 @@ from supervisor.core.restraint import Curb, Hold, Restraint, Window, by_a_person
 from supervisor.core.shared import Freeze, Troubles, fell, rose
 from supervisor.core.standby import Need, need
 from supervisor.core.state import TROUBLED, WELL, Phase, State
-from supervisor.core.verdict import Verdict
+from supervisor.core.verdict import NOT_STARTED, Judgement
 
 PROOF_S = 60.0  # how long one that was restarted out of a shared trouble is waited for before the next one's turn
 
@@ -85,9 +85,17 @@ class Guard:
         """Return what keeps us from restarting `name` now."""
         return self.by_a_person(name, now=now) or self._by_mode() or self._by_others(name, now=now)
 
-    def hears(self, name: str, state: State, verdict: Verdict, *, now: float) -> None:
-        """Take note of a verdict before it is acted upon: whoever falls with others is not restarted before them."""
-        is_news = verdict in TROUBLED and not state.phase.is_ours and state.phase is not Phase.STOPPED
+    def hears(self, name: str, state: State, judgement: Judgement, *, now: float) -> None:
+        """Take note of a verdict before it is acted upon: whoever falls with others is not restarted before them.
+
+        One that has never been started has not fallen: at a first start that is all of them.
+        """
+        is_news = (
+            judgement.verdict in TROUBLED
+            and judgement.reason != NOT_STARTED
+            and not state.phase.is_ours
+            and state.phase is not Phase.STOPPED
+        )
         if is_news and name in self._names:
             self._troubles = fell(self._troubles, name, of=len(self._names), freeze=self._rules.freeze, now=now)
 

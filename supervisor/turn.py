@@ -278,7 +278,7 @@ class Keeper:
     def _advance(self, event: Event, *, now: float) -> None:
         before = self.state
         if isinstance(event, Judged):
-            self._guard.hears(self.name, before, event.judgement.verdict, now=now)
+            self._guard.hears(self.name, before, event.judgement, now=now)
         restraint = self._guard.restraint(self.name, now=now)
         self.state = step(before, event, policy=self._policy, now=now, chance=self._chance(), restraint=restraint)
         self._guard.saw(self.name, self.state)

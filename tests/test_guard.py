@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 
 from supervisor.core.restraint import EVERY, Curb, Hold
 from supervisor.core.state import Phase, State
-from supervisor.core.verdict import Verdict
+from supervisor.core.verdict import NOT_STARTED, Judgement, Verdict
 from supervisor.guard import PROOF_S, Guard, Rules
 
 NAMES = ("general", "planner", "code", "vision")
 NOW = 1000.0
+HUNG = Judgement(verdict=Verdict.HUNG, reason="CountersSilent", message="no progress")
+DOWN = Judgement(verdict=Verdict.DOWN, reason="Exited", message="exited with code 1")
 WALL = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 
 
@@ -28,7 +30,7 @@ class Watched:
             self.guard.saw(name, self.states[name])
 
     def falls(self, name: str, *, at: float = NOW) -> None:
-        self.guard.hears(name, self.states[name], Verdict.HUNG, now=at)
+        self.guard.hears(name, self.states[name], HUNG, now=at)
 
     def becomes(self, name: str, phase: Phase, *, at: float = NOW) -> None:
         after = State(phase=phase, since=at)
@@ -147,10 +149,20 @@ def test_after_a_shared_trouble_each_proves_itself_before_the_next_ones_turn() -
 def test_what_an_operator_stops_is_no_trouble() -> None:
     watched = Watched()
     watched.becomes("general", Phase.STOPPED)
-    watched.guard.hears("general", watched.states["general"], Verdict.DOWN, now=NOW)
+    watched.guard.hears("general", watched.states["general"], DOWN, now=NOW)
     watched.falls("code")
 
     assert watched.curb("code") is None
+
+
+def test_those_that_were_never_started_have_not_fallen_together() -> None:
+    watched = Watched()
+    new = Judgement(verdict=Verdict.DOWN, reason=NOT_STARTED, message="not started")
+
+    for name in NAMES:
+        watched.guard.hears(name, watched.states[name], new, now=NOW)
+
+    assert [watched.curb(name) for name in NAMES] == [None] * len(NAMES)
 
 
 def test_a_shared_trouble_is_one_incident_named_after_the_first() -> None:
@@ -206,7 +218,7 @@ def test_troubles_of_before_a_new_daemon_are_not_taken_for_one_that_begins_now()
     up = State(phase=Phase.UNKNOWN, since=NOW)
 
     for name in ("general", "code"):
-        guard.hears(name, up, Verdict.DOWN, now=NOW)
+        guard.hears(name, up, DOWN, now=NOW)
 
     assert guard.restraint("general", now=NOW) is None
     assert guard.shared_incident("code", "of old") == "of old"

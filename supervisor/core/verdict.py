@@ -38,6 +38,9 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
+NOT_STARTED = "NotStarted"  # the reason of one that its engine has never run
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """A verdict and why: `reason` is one CamelCase word for machines, `message` a phrase for people.
@@ -356,7 +359,7 @@ def _exit_reason(engine: EngineSeen) -> str:
     if engine.oom_killed:
         return "OomKilled"
     if engine.instance is None:
-        return "NotStarted"
+        return NOT_STARTED
     return "Exited"
 
 
