@@ -10,7 +10,7 @@ from typing import Final
 import httpx
 from docker.errors import DockerException
 
-from bench import cli, client, harm, recovery, rest, verdicts
+from bench import cli, client, harm, recovery, rest, routers, verdicts
 from bench.report import Report
 from bench.world import Options, about
 from testbed.debian import NotToBeHad
@@ -21,6 +21,7 @@ BENCHMARKS: Final[dict[str, Callable[[Found, Options], Report]]] = {
     "rest": rest.run,
     "cli": cli.run,
     "client": client.run,
+    "routers": routers.run,
     "harm": harm.run,
     "verdicts": verdicts.run,
 }

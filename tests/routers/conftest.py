@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from testbed.debian import NotToBeHad, ensure_tool
+from testbed.routers.world import World
 from tests.cannot import cannot
-from tests.routers.world import World
 
 LAST_WORDS = 4000  # characters of each log
 

@@ -4,10 +4,8 @@ A file beside this one makes a class of it, with the router's class as `router`.
 """
 
 import json
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any, ClassVar
 
 import httpx
@@ -15,9 +13,9 @@ import openai
 import pytest
 
 from testbed.clients import busy, wait_until
+from testbed.routers.asking import DEADLINE_S, Reply, Storm, ask
 from testbed.routers.base import Router
-from tests.routers.asking import DEADLINE_S, Reply, Storm, ask
-from tests.routers.world import ALIASES, BACKENDS, QUICK, SLOW, TOKENS_PER_S, VALID_FOR_S, World
+from testbed.routers.world import ALIASES, BACKENDS, QUICK, SLOW, TOKENS_PER_S, VALID_FOR_S, World
 
 REFUSES_WITHIN_S = 2.0  # a bound that no busy machine breaks, and no waiting router keeps
 MEGABYTE = 1_000_000
@@ -91,7 +89,7 @@ class RouterContract:
 
     def test_while_one_hangs_and_is_restarted_no_request_hangs(self, world: World) -> None:
         storm = Storm(world, "auto")
-        with blowing(storm):
+        with storm.blowing():
             before = world.daemon.backend("general")["instance"]
             with world.frozen("general", held=False):
                 wait_until(lambda: _is_new(world, "general", since=before), "it was restarted")
@@ -208,19 +206,6 @@ def assert_refused(reply: Reply, world: World) -> None:
     assert json.loads(reply.body)["error"]["message"]
     assert reply.took_s < REFUSES_WITHIN_S
     assert reply.sent_to == frozenset()
-
-
-@contextmanager
-def blowing(storm: Storm) -> Iterator[None]:
-    """Have clients ask all the while, and see the last of them off."""
-    enough = threading.Event()
-    thread = threading.Thread(target=storm.blow, args=(enough,), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        enough.set()
-        thread.join(3 * DEADLINE_S)
 
 
 def sdk_whole(sdk: openai.OpenAI) -> str:

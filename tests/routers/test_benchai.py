@@ -6,11 +6,11 @@ from typing import ClassVar
 import pytest
 
 from testbed.clients import wait_until
+from testbed.routers.asking import DEADLINE_S, Storm, ask
 from testbed.routers.base import Router
 from testbed.routers.benchai import BenchaiRouter
-from tests.routers.asking import DEADLINE_S, Storm, ask
-from tests.routers.contract import ANSWERED_OR_REFUSED, RouterContract, assert_answered, blowing
-from tests.routers.world import TOKENS_PER_S, World
+from testbed.routers.world import TOKENS_PER_S, World
+from tests.routers.contract import ANSWERED_OR_REFUSED, RouterContract, assert_answered
 
 
 class WithMath(BenchaiRouter):
@@ -32,7 +32,7 @@ class TestBenchai(RouterContract):
     def test_while_the_planner_hangs_and_is_restarted_no_request_hangs(self, world: World, model: str) -> None:
         """`auto` asks the planner first, past every function that one could think of."""
         storm = Storm(world, model)
-        with blowing(storm):
+        with storm.blowing():
             before = world.daemon.backend("planner")["instance"]
             with world.frozen("planner", held=False):
                 wait_until(lambda: _is_new(world, "planner", since=before), "it was restarted")

@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import re
 import threading
+import time
 from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import Final
@@ -33,7 +34,7 @@ class Tap:
     def __init__(self) -> None:
         self.port = free_port()
         self.server_port = free_port()
-        self.marks: set[str] = set()
+        self.seen_at: dict[str, float] = {}  # when each mark came by first, in monotonic seconds
 
     @property
     def url(self) -> str:
@@ -57,7 +58,8 @@ class Tap:
             while piece := await reader.read(PIECE_BYTES):
                 if notes:
                     seen = tail + piece
-                    self.marks.update(mark.decode() for mark in MARK.findall(seen))
+                    for mark in MARK.findall(seen):
+                        self.seen_at.setdefault(mark.decode(), time.monotonic())
                     tail = seen[-LONGEST_MARK:]
                 writer.write(piece)
                 await writer.drain()
@@ -84,7 +86,7 @@ class Taps(Leaving):
 
     def sent(self, mark: str) -> set[str]:
         """Return the names of those whom a request was sent to."""
-        return {name for name, tap in self._taps.items() if mark in tap.marks}
+        return {name for name, tap in self._taps.items() if mark in tap.seen_at}
 
     def leave(self) -> None:
         """Drop every connection and end."""

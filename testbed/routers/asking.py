@@ -1,5 +1,6 @@
 """One client of a router, who notes what came, when, and through whom."""
 
+import contextlib
 import json
 import threading
 import time
@@ -10,8 +11,8 @@ from typing import Any, Final
 import httpx
 
 from testbed.clients import chat_body
-from tests.routers.tap import new_mark
-from tests.routers.world import World
+from testbed.routers.tap import new_mark
+from testbed.routers.world import World
 
 CHAT: Final = "/v1/chat/completions"
 DONE: Final = "[DONE]"
@@ -97,8 +98,19 @@ class Storm:
     replies: list[Reply] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)  # whoever got no answer at all, and why
 
-    def blow(self, enough: threading.Event) -> None:
-        """Ask until there is `enough`, and return once the last has its answer."""
+    @contextlib.contextmanager
+    def blowing(self) -> Iterator[None]:
+        """Have clients ask all the while, and see the last of them off."""
+        enough = threading.Event()
+        thread = threading.Thread(target=self._blow, args=(enough,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            enough.set()
+            thread.join(3 * DEADLINE_S)
+
+    def _blow(self, enough: threading.Event) -> None:
         clients: list[threading.Thread] = []
         while not enough.is_set():
             clients.append(threading.Thread(target=self._ask, args=(len(clients) % 2 == 0,), daemon=True))

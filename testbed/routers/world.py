@@ -22,8 +22,8 @@ from testbed.image import OLD_LLAMA
 from testbed.leaving import Leaving
 from testbed.process_servers import freeze_process, server_command
 from testbed.routers.base import Router, Served
+from testbed.routers.tap import Taps
 from testbed.supervisord import Supervisord, toml
-from tests.routers.tap import Taps
 
 QUICK: Final = ("general", "planner", "code")  # whom `auto` may ask, in this order
 SLOW: Final = "vision"
@@ -56,9 +56,19 @@ POLICY: Final = {
 class World(Leaving):
     """One router and all that it stands in front of. Every disturbance ends with its `with` block."""
 
-    def __init__(self, folder: Path, model: Path, kind: type[Router]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        model: Path,
+        kind: type[Router],
+        *,
+        policy: Mapping[str, float] = POLICY,
+        valid_for_s: float = VALID_FOR_S,
+    ) -> None:
         """Start nothing yet."""
         self._model = model
+        self._policy = policy
+        self._valid_for_s = valid_for_s
         self._pids: dict[str, int] = {}
         self.taps = Taps(BACKENDS)
         self.daemon = Supervisord(folder)
@@ -67,7 +77,7 @@ class World(Leaving):
 
     def start(self) -> None:
         """Start everything and return once all of it is ready."""
-        self.daemon.write_settings(self._settings(), valid_for_s=VALID_FOR_S)
+        self.daemon.write_settings(self._settings(), valid_for_s=self._valid_for_s)
         self.daemon.start()
         self.daemon.wait_answers()
         self.router.start()
@@ -151,6 +161,16 @@ class World(Leaving):
             yield
             pass_on.join(PATIENCE_S)
 
+    @contextlib.contextmanager
+    def restarting(self, name: str) -> Iterator[None]:
+        """Have a server restarted as an operator does, and go on meanwhile."""
+        asking = threading.Thread(target=lambda: self._operate(name, "restart"), daemon=True)
+        asking.start()
+        try:
+            yield
+        finally:
+            asking.join(PATIENCE_S)
+
     # --- what may befall the daemon -----------------------------------------------------------------------------------
 
     @contextlib.contextmanager
@@ -203,7 +223,7 @@ class World(Leaving):
         )
 
     def _settings(self) -> str:
-        policy = "".join(f"{key} = {toml(value)}\n" for key, value in POLICY.items())
+        policy = "".join(f"{key} = {toml(value)}\n" for key, value in self._policy.items())
         backends = "".join(self._backend(name) for name in BACKENDS)
         # All of them do not run yet at the start, which is no shared trouble to be waited out.
         recovery = f"[recovery]\nrestarts_at_once = {len(BACKENDS)}\nshared_freeze_s = 0.1\n"
