@@ -42,7 +42,7 @@ class Target:
     client: httpx.AsyncClient
     progress: ProgressProbe | None
     canary: CanaryProbe
-    easing: Easing
+    easing: Easing | None  # a router has no model of its own to end
     secret: str
     ways: tuple[str, ...] = ()  # the aliases that a router is asked for, in turn
 
@@ -91,7 +91,7 @@ def target(settings: Settings, wanted: TargetSettings, known: dict[str, Engine])
             max_tokens=wanted.canary_max_tokens,
             checker=_checker(wanted),
         ),
-        easing=ModelEasing(client, model=model),
+        easing=ModelEasing(client, model=model) if is_backend else None,
         secret=wanted.api_key.get_secret_value(),
         ways=tuple(ways),
     )

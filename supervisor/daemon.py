@@ -174,6 +174,7 @@ class Daemon:
             state=build.first_state(target.identity, past.memory, now=now),
             incident=past.incident,
             baseline=past.baseline,
+            is_called=partial(self._directly.is_called, name),
             ways=Ways(target.ways, self._directly, policy=target.policy) if target.ways else None,
         )
         runner.post = keeper.post

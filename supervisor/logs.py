@@ -5,6 +5,9 @@ import sys
 
 from loguru import logger
 
+from supervisor.core.state import Phase, Transition
+
+ALARMING = (Phase.SUSPECT, Phase.RESTARTING, Phase.BACKOFF, Phase.FAILED)
 FORMAT = "{time:YYYY-MM-DD HH:mm:ss.SSS} {level: <7} {message}"
 
 
@@ -21,3 +24,11 @@ def set_up(level: str) -> None:
     logger.remove()
     logger.add(sys.stderr, level=level, format=FORMAT, diagnose=False)
     logging.basicConfig(handlers=[_Relay()], level=logging.WARNING, force=True)
+
+
+def log_transition(name: str, change: Transition) -> None:
+    """Write one line about a change of phase."""
+    judgement = change.judgement
+    level = "WARNING" if change.after in ALARMING else "INFO"
+    said = f"{judgement.verdict}, {judgement.message}"
+    logger.log(level, "{}: {} → {} ({}: {})", name, change.before, change.after, judgement.reason, said)

@@ -209,7 +209,7 @@ class Settings(BaseSettings):
         if router.models or router.canary_model:
             wanted = router.models or (router.canary_model or "",)
             return {alias: kinds.get(alias, router.canary) for alias in wanted}
-        return {alias: kind for alias, kind in kinds.items() if kind in ("chat", "vision")}
+        return {alias: kind for alias, kind in kinds.items() if kind in ("chat", "vision")} or kinds
 
     def policy_of(self, target: TargetSettings | None = None) -> Policy:
         """Return the policy that holds for `target`: its own keys over the common ones over the defaults."""

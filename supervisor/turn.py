@@ -15,7 +15,6 @@ from dataclasses import replace
 from loguru import logger
 
 from supervisor.casebook import Casebook
-from supervisor.core import routed
 from supervisor.core.actions import Act, Action, Announce, Note, Record
 from supervisor.core.baseline import Baseline, fit, learn
 from supervisor.core.decide import (
@@ -30,7 +29,7 @@ from supervisor.core.decide import (
 )
 from supervisor.core.events import Asked, Cleared, Drained, Ended, Event, Failed, Judged, Verb
 from supervisor.core.evidence import Evidence
-from supervisor.core.fold import ease, end_life, forgive, take
+from supervisor.core.fold import ease, end_life, forgive, is_awaited, take
 from supervisor.core.incident import Incident
 from supervisor.core.liveness import Snapshot
 from supervisor.core.observations import (
@@ -47,9 +46,10 @@ from supervisor.core.observations import (
 from supervisor.core.policy import Policy
 from supervisor.core.recording import Belief, Recording, noted
 from supervisor.core.standby import Need, standing_by, wants_start, wants_stop
-from supervisor.core.state import WELL, Phase, State, Transition, step
+from supervisor.core.state import WELL, Phase, State, step
 from supervisor.core.verdict import NOTHING_LEARNED, judge
 from supervisor.guard import Guard
+from supervisor.logs import log_transition
 from supervisor.messages import Case, Due, EngineStirred, Errands, Identity, Message, Wish
 from supervisor.pulse import slept_s
 from supervisor.routed import Ways
@@ -58,7 +58,6 @@ RECONCILE_S = 30.0  # the engine is asked this often even if it never stirs: an 
 REMEMBERED_EVERY_S = 60.0  # what was learned may be lost for so long
 SLEPT_S = 1.0  # the machine stood still for longer: so did everything on it, and every connection may be gone
 LATE_TURNS = 3  # after so many missed ones we stood still ourselves, and the gap says nothing about the target
-ALARMING = (Phase.SUSPECT, Phase.RESTARTING, Phase.BACKOFF, Phase.FAILED)
 
 
 class Keeper:
@@ -77,6 +76,7 @@ class Keeper:
         incident: Incident | None = None,
         baseline: Baseline = NOTHING_LEARNED,
         ways: Ways | None = None,
+        is_called: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
         slept_s: Callable[[], float] = slept_s,
         chance: Callable[[], float] = random.random,
@@ -95,6 +95,7 @@ class Keeper:
         self._pace = pace
         self._guard = guard
         self._ways = ways
+        self._is_called = is_called
         self._casebook = Casebook(identity.name, guard=guard, keep=errands.keep_incident, incident=incident)
         self._clock = clock
         self._slept_s = slept_s
@@ -201,7 +202,7 @@ class Keeper:
     def _see(self, seen: Observation, *, now: float) -> None:
         if isinstance(seen, EngineSeen) and self.identity.sleeps_after_s is not None:
             seen = replace(seen, sleep_idle_s=self.identity.sleeps_after_s)
-        if isinstance(seen, CanaryEnded) and self._ways is not None:
+        if isinstance(seen, CanaryEnded) and self._ways is not None and is_awaited(self.evidence, seen):
             seen = self._ways.weigh(seen)
         before = self.evidence
         belief = Belief(evidence=before, state=self.state, baseline=self.baseline)
@@ -303,7 +304,7 @@ class Keeper:
             case Announce():
                 self._publish(self.snapshot())
             case Record():
-                _log(self.name, action.transition)
+                log_transition(self.name, action.transition)
                 self._errands.record(action.transition, self.evidence.instance)
             case Act():
                 instance = self.evidence.instance or self.evidence.old_instance
@@ -347,7 +348,7 @@ class Keeper:
         is_well = self.state.phase in WELL
         if awaits_look or awaits_rest or self.state.phase is Phase.DRAINING:
             return
-        if wants_canary(self.evidence, policy=self._policy, now=now, is_well=is_well):
+        if wants_canary(self.evidence, policy=self._policy, now=now, is_well=is_well, is_called=self._is_called()):
             self._send_canary(now)
 
     def _is_look_due(self, message: Message) -> bool:
@@ -376,11 +377,12 @@ class Keeper:
         evidence, policy = self.evidence, self._policy
         # Only llama.cpp can be asked for one of its slots.
         slot = least_lost(evidence.slots) if evidence.kind is Kind.LLAMA_CPP else None
-        model, limit_s = None, policy.canary_limit_s
+        way: tuple[str | None, float] | None = (None, policy.canary_limit_s)
         if self._ways is not None:
-            if (model := self._ways.next()) is None:
-                return
-            limit_s = routed.limit_s(policy)
+            way = self._ways.next(evidence.instance)
+        if way is None:
+            return
+        model, limit_s = way
         attempt = evidence.canary_attempt + 1
         self._see(CanarySent(instance=evidence.instance, attempt=attempt), now=now)
         self._errands.send_canary(evidence.instance, attempt, slot, model=model, limit_s=limit_s)
@@ -390,10 +392,3 @@ class Keeper:
             return False
         in_doubt = self.state.phase not in WELL
         return in_doubt or self._inspected_at is None or now - self._inspected_at >= RECONCILE_S
-
-
-def _log(name: str, change: Transition) -> None:
-    judgement = change.judgement
-    level = "WARNING" if change.after in ALARMING else "INFO"
-    said = f"{judgement.verdict}, {judgement.message}"
-    logger.log(level, "{}: {} → {} ({}: {})", name, change.before, change.after, judgement.reason, said)

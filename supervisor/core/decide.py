@@ -51,13 +51,15 @@ def _asked(state: State, verb: Verb, *, policy: Policy) -> Act:
     return Act(verb=verb, grace_s=policy.stop_grace_s, by_operator=state.judgement.reason != NOT_NEEDED)
 
 
-def wants_canary(evidence: Evidence, *, policy: Policy, now: float, is_well: bool = True) -> bool:
+def wants_canary(
+    evidence: Evidence, *, policy: Policy, now: float, is_well: bool = True, is_called: bool = False
+) -> bool:
     """Whether a canary should be sent now.
 
     At most one is on its way, none wakes a sleeping server or keeps one up that is meant to sleep, and none is sent to
     one whose slots are all at work: it would only queue behind its users. Otherwise one goes out for a first proof, on
-    every doubt that it could settle, while the target has yet to be well again, and when proof has grown old and no
-    user is likely to come back.
+    every doubt that it could settle, a router's doubt too (`is_called`), while the target has yet to be well again, and
+    when proof has grown old and no user is likely to come back.
     """
     if evidence.canary_since is not None or not can_be_asked(evidence):
         return False
@@ -66,7 +68,7 @@ def wants_canary(evidence: Evidence, *, policy: Policy, now: float, is_well: boo
     if _would_hurt(evidence, policy=policy, now=now) or not _may_ask_again(evidence, policy=policy, now=now):
         return False
     proof_at = evidence.last_proof_at
-    if proof_at is None or not is_well or _can_settle_a_doubt(evidence, policy=policy, now=now):
+    if is_called or proof_at is None or not is_well or _can_settle_a_doubt(evidence, policy=policy, now=now):
         return True
     if evidence.sleeps_after_s is not None or _is_spared(evidence, policy=policy, now=now):
         return False

@@ -85,6 +85,11 @@ def take(evidence: Evidence, seen: Observation, *, policy: Policy, now: float) -
             return _take_canary(evidence, seen, now=now)
 
 
+def is_awaited(evidence: Evidence, seen: CanaryEnded) -> bool:
+    """Whether this is the end of the canary that is out, and not of one to an earlier life."""
+    return seen.instance == evidence.instance and seen.attempt == evidence.canary_attempt
+
+
 def forgive(evidence: Evidence, *, now: float, detail: str = "") -> Evidence:
     """Start every measure of silence anew: we ourselves stood still, so the gap says nothing about the target.
 
@@ -307,8 +312,10 @@ def _take_canary(evidence: Evidence, seen: CanaryEnded, *, now: float) -> Eviden
         return evidence
     if seen.reply is Reply.NOT_RUN:
         return replace(evidence, canary_since=None, canary_ended_at=now, blind_detail=seen.detail or BLIND)
-    # A router is held to what its backends answer directly, so that silence is an answer, and a bad one.
-    is_bad = seen.reply in BAD or (evidence.relays and seen.reply is Reply.SILENT)
+    # A router is held to what its backends answer directly: its silence is an answer too, and a bad one, and so is a
+    # connection that it drops. Of what may be a backend's fault nothing is held against it, nor forgiven.
+    is_bad = seen.reply in BAD or (evidence.relays and seen.reply in (Reply.SILENT, Reply.RESET))
+    kept = evidence.failures if seen.reply is Reply.EXCUSED else 0
     waits_on = seen.reply is Reply.SILENT and not evidence.relays
     ended = replace(
         evidence,
@@ -318,11 +325,13 @@ def _take_canary(evidence: Evidence, seen: CanaryEnded, *, now: float) -> Eviden
         last_detail=seen.detail,
         blind_detail="",
         loading_since=_loading_since(evidence, seen.reply, now=now),
-        failures=evidence.failures + 1 if is_bad else 0,
+        failures=evidence.failures + 1 if is_bad else kept,
         answers=evidence.answers if seen.reply in GOOD else 0,
         unanswered_since=evidence.waiting_since if waits_on else None,
     )
-    if seen.reply is Reply.RESET and _is_still_up(evidence, now=now):
+    if seen.reply is Reply.RESET and evidence.relays:
+        ended = _count_refusal(ended, Reply.FAILED, now=now)
+    elif seen.reply is Reply.RESET and _is_still_up(evidence, now=now):
         ended = replace(ended, failures=evidence.failures + 1, last_detail=f"hung up on the canary: {seen.detail}")
     else:
         ended = _count_refusal(ended, seen.reply, now=now)

@@ -94,6 +94,8 @@ def _weigh_all(evidence: Evidence, *, policy: Policy, baseline: Baseline, now: f
     silence = None if starting else _by_silence(evidence, policy=policy, now=now)
     if silence and silence.verdict is not Verdict.BUSY:
         return silence
+    if starting and evidence.relays:
+        return starting  # its backends may be known to it only in a while
     return (
         _by_answers(evidence, policy=policy)
         or starting
@@ -192,6 +194,8 @@ def _by_answers(evidence: Evidence, *, policy: Policy) -> Judgement | None:
     if evidence.last_reply is Reply.DENIED:
         message = f"the canary is refused: {evidence.last_detail}"
         return Judgement(verdict=Verdict.MISCONFIGURED, reason="CanaryDenied", message=message)
+    if evidence.last_reply is Reply.EXCUSED:
+        return None
     if evidence.failures >= policy.failure_threshold:
         if evidence.last_reply is Reply.SILENT:
             return Judgement(verdict=Verdict.HUNG, reason="RoutedSilent", message=evidence.last_detail)
@@ -303,7 +307,7 @@ def _by_slowness(evidence: Evidence, *, policy: Policy, baseline: Baseline, now:
         stuck = ", ".join(str(slot.id) for slot in sorted(evidence.leaked, key=lambda slot: slot.id))
         message = f"slot {stuck} of {len(evidence.slots)} is stuck, others answer"
         return Judgement(verdict=Verdict.DEGRADED, reason="SlotStuck", message=message)
-    limit_s = slow_after_s(baseline, policy=policy)
+    limit_s = None if evidence.relays else slow_after_s(baseline, policy=policy)  # it has several models to be slow
     # Nothing was asked of it for long, since its users keep it at work: then they tell best how it is.
     lately_s = evidence.lately_s if now - (evidence.answered_at or now) < TELLS_FOR_S else ()
     if limit_s is None or len(lately_s) < LATELY or min(lately_s) <= limit_s:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from supervisor.core.evidence import SLEEPS_AFTER_S, Evidence
-from supervisor.core.fold import ease, take
+from supervisor.core.fold import ease, is_awaited, take
 from supervisor.core.observations import (
     CanaryEnded,
     CanarySent,
@@ -245,3 +245,12 @@ def test_a_life_that_answers_ends_the_loop() -> None:
     later = told(looping, EngineSeen(life=Life.RUNNING, instance="10"), after_s=60.0)
 
     assert (later.is_looping, later.stillborn) == (False, 0)
+
+
+@pytest.mark.parametrize(
+    ("instance", "attempt", "awaited"), [("life-1", 3, True), ("life-0", 3, False), ("life-1", 2, False)]
+)
+def test_only_the_end_of_the_canary_that_is_out_is_awaited(instance: str, attempt: int, awaited: bool) -> None:
+    out = Evidence(seen_at=NOW, instance="life-1", canary_since=NOW, canary_attempt=3)
+
+    assert is_awaited(out, CanaryEnded(instance=instance, attempt=attempt, reply=Reply.ANSWERED)) is awaited
