@@ -48,7 +48,7 @@ MAX_CHOICES = 256  # kept of one document: what is asked for may come from users
 DEFAULT_RETRY_AFTER_S = 5.0  # where the document does not say when to come back
 SOONEST_RETRY_S = 1.0  # where the time it said is over
 LONGEST_PAUSE_S = 5.0  # between two fetches: a third of a document's life
-LONGEST_SILENCE_S = 60.0  # of a stream, however long its document lives
+LONGEST_SILENCE_S = 5.0  # of a stream, however long its document lives
 MAX_REPORTS = 100  # that wait to be sent; beyond it the oldest are dropped
 MAX_BATCH = 20  # with the longest words, these fit the 64 KiB that the supervisor takes at once
 MAX_CHARS = 200  # of an error or a name
@@ -344,6 +344,10 @@ class _Book:
         fresh = self._held.fresh
         return fresh is not None and (fresh.epoch, fresh.revision) == (epoch, revision)
 
+    def wall_s(self) -> float:
+        """Return the wall time here."""
+        return self._wall_clock()
+
     def left_s(self) -> float:
         """Return how long what is held lives on; less than nothing where nothing does."""
         return self._held.until_steady_s - self._steady_clock()
@@ -575,17 +579,18 @@ class _Follower:
                 raise OSError(f"it answered {answer.status} {answer.reason}, and no stream")
             # The first document may have been written long ago, so its own time says nothing about their clock.
             date = _date(answer)
-            ahead_s = date - self._clock() if date else None
-            wire.until_s = self._patient_until_s()
+            ahead_s = (date - self._clock(), date - self._book.wall_s()) if date else None
             for kind, data in self._events(answer):
                 if kind in ("liveness", "fresh"):
-                    self._heed(kind, data, None if ahead_s is None else ahead_s + self._clock())
+                    # The steady clock stands still while the machine sleeps, and what lay in the buffer grows old.
+                    now_s = ahead_s and max(ahead_s[0] + self._clock(), ahead_s[1] + self._book.wall_s())
+                    self._heed(kind, data, now_s)
                     if self._book.snapshot().known:
                         wire.until_s = self._patient_until_s()
 
     def _patient_until_s(self) -> float:
-        # As long as what is held lives, silence costs nothing.
-        return time.monotonic() + min(max(self._book.left_s(), self._peer.timeout_s), LONGEST_SILENCE_S)
+        # A stream that lives tells of every other second; silence may be a proxy's that keeps the news to itself.
+        return time.monotonic() + max(min(self._book.left_s(), LONGEST_SILENCE_S), self._peer.timeout_s)
 
     def _heed(self, kind: str, data: bytes, writers_now_s: float | None) -> None:
         def read(_etag: str | None) -> _News:

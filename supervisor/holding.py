@@ -39,6 +39,7 @@ class Holding:
         self._keepers = keepers
         self._problems = problems
         self._wall = wall
+        self._unwritten: set[str] = set()  # the targets that the history does not say the truth about
 
     async def hold(self, target: str, *, for_s: float | None, why: str) -> Hold:
         """Hold `target`, or `EVERY` target, for so many seconds or until it is released."""
@@ -48,12 +49,9 @@ class Holding:
         try:
             await self._store.keep_hold(hold)
         except UNUSABLE as error:
-            self._problems["holds"] = (
-                f"the hold on {_named(target)} could not be written and would not outlive us: {error}"
-            )
-            logger.error("holds: {}", self._problems["holds"])
+            self._complains(target, f"could not be written and would not outlive us: {error!r}")
         else:
-            self._problems.pop("holds", None)
+            self._is_written(target)
         logger.info(
             "{} is held{}: {}", _named(target), f" until {hold.until}" if hold.until else "", why or "no reason"
         )
@@ -66,10 +64,9 @@ class Holding:
         try:
             await self._store.drop_hold(target)
         except UNUSABLE as error:
-            self._problems["holds"] = f"the hold on {_named(target)} may come back when we are started anew: {error}"
-            logger.error("holds: {}", self._problems["holds"])
+            self._complains(target, f"may come back when we are started anew: {error!r}")
         else:
-            self._problems.pop("holds", None)
+            self._is_written(target)
         if was_held:
             logger.info("{} is released", _named(target))
         self._tell(target)
@@ -82,6 +79,16 @@ class Holding:
     def under_way(self) -> tuple[str, ...]:
         """Return the targets to which something of ours is being done at this moment."""
         return tuple(name for name, keeper in self._keepers.items() if keeper.state.phase.is_ours)
+
+    def _complains(self, target: str, what: str) -> None:
+        self._unwritten.add(target)
+        self._problems["holds"] = f"the hold on {_named(target)} {what}"
+        logger.error("holds: {}", self._problems["holds"])
+
+    def _is_written(self, target: str) -> None:
+        self._unwritten.discard(target)
+        if not self._unwritten:
+            self._problems.pop("holds", None)
 
     def _tell(self, target: str) -> None:
         for name, keeper in self._keepers.items():

@@ -25,14 +25,16 @@ REASON_CHARS: Final = 100  # HAProxy logs it and shows it on its page
 STRANGERS: Final = 20  # names that we do not watch and have complained of
 
 
-def say(snapshot: Snapshot, *, now: float) -> str | None:
-    """Return the line for a target at `now`; None where nobody has been able to judge it yet.
+def say(snapshot: Snapshot, *, now: float, patience_s: float) -> str | None:
+    """Return the line for a target at `now`; None where nobody has been able to judge it yet, for `patience_s`.
+
+    Then it is told as routers are: what an earlier daemon of ours said must not hold for ever.
 
     A backend that is drained or stopped by a person has HAProxy's own words for that, and keeps what it is serving.
     """
     state = snapshot.state
     match state.phase:
-        case Phase.UNKNOWN:
+        case Phase.UNKNOWN if now - state.since < patience_s:
             return None
         case Phase.DRAINING | Phase.STOPPING:
             return "drain 0%"  # the weight says it to those of its rules that ask for no more than that
@@ -70,7 +72,7 @@ class AgentServer:
         self._listener = listener
         self._board = board
         self._clock = clock
-        self._open = 0
+        self._silent: dict[asyncio.StreamWriter, None] = {}  # connected without a word yet, the longest first
         self._strangers: set[str] = set()
 
     async def run(self) -> None:
@@ -80,19 +82,21 @@ class AgentServer:
             await server.serve_forever()
 
     async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one check. Whoever is slow, wordy or one too many is hung up on."""
-        self._open += 1
+        """Answer one check. Whoever is slow or wordy is hung up on; of too many, who has said nothing the longest."""
+        self._silent[writer] = None
+        if len(self._silent) > MOST_CONNECTIONS:
+            next(iter(self._silent)).transport.abort()
         try:
-            if self._open <= MOST_CONNECTIONS:
-                with contextlib.suppress(OSError, TimeoutError, EOFError, asyncio.LimitOverrunError):
-                    await self._answer(reader, writer)
+            with contextlib.suppress(OSError, TimeoutError, EOFError, asyncio.LimitOverrunError):
+                await self._answer(reader, writer)
         finally:
-            self._open -= 1
+            self._silent.pop(writer, None)
             writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(ASK_WITHIN_S):
             asked = await reader.readuntil(b"\n")
+        self._silent.pop(writer, None)
         if line := self._line(asked.decode("ascii", "replace").strip()):
             async with asyncio.timeout(ASK_WITHIN_S):
                 writer.write(f"{line}\n".encode())
@@ -104,7 +108,7 @@ class AgentServer:
             self._complain(name)
             return None
         # Where our own loop is late, what it last believed may be long over.
-        return say(snapshot, now=self._clock()) if self._board.ticks else None
+        return say(snapshot, now=self._clock(), patience_s=self._board.valid_for_s) if self._board.ticks else None
 
     def _complain(self, name: str) -> None:
         if name not in self._strangers and len(self._strangers) < STRANGERS:

@@ -28,6 +28,7 @@ from supervisor.publish.operations import Holds, Incidents, Operations
 from supervisor.publish.past import History, Past
 from supervisor.publish.reports import MAX_BODY_BYTES, MAX_ERROR, BadReportError, parse, printable, target_of
 from supervisor.publish.streams import Streams
+from supervisor.publish.turnstile import Turnstile
 from supervisor.publish.why import TRANSITIONS, why
 
 MAX_WAIT_S = 600.0
@@ -72,11 +73,14 @@ class Api:
         self._history = history
         self._token = token
         self._clocks = clocks
-        self._operations = Operations(board, holds=holds, incidents=incidents, authorize=self._authorize)
+        self._turnstile = turnstile = Turnstile()
+        self._operations = Operations(
+            board, holds=holds, incidents=incidents, authorize=self._authorize, turnstile=turnstile
+        )
         self._streams = Streams(board)
         self._described = openapi.document()
         self._balancers = Balancers(board)
-        self._past = Past(board, history=history)
+        self._past = Past(board, history=history, turnstile=turnstile)
 
     def app(self, *, trusted: bool) -> Starlette:
         """Return the application; `trusted` where whoever can connect may also change things (the unix socket)."""
@@ -89,7 +93,7 @@ class Api:
             *self._past.routes(),
             Route("/v1/events", self._streams.answer),
             Route("/v1/status", self._status),
-            Route("/v1/targets/{name}/why", self._why),
+            Route("/v1/targets/{name}/why", self._turnstile.through(self._why)),
             *self._operations.routes(),  # before the verbs, whose route would take `hold` for one
             Route("/v1/targets/{name}/{verb}", self._target, methods=["POST"]),
             Route("/v1/observations", self._observations, methods=["POST"]),

@@ -116,6 +116,11 @@ class Board:
         return self._clock() - self._stamped_at > self._valid_for_s
 
     @property
+    def valid_for_s(self) -> float:
+        """How long a document may be believed."""
+        return self._valid_for_s
+
+    @property
     def ticks(self) -> bool:
         """Whether every owner has taken a turn lately."""
         now = self._clock()

@@ -16,6 +16,7 @@ from supervisor.core.restraint import EVERY, Hold
 from supervisor.publish.answers import Refusal, answer_document, no_such, unreadable
 from supervisor.publish.asked import limit_of, number
 from supervisor.publish.board import Board
+from supervisor.publish.turnstile import Turnstile
 
 LONGEST_HOLD_S = 31_536_000.0  # a year; whoever means longer gives no end
 MOST_OF_WHY = 200  # characters
@@ -61,13 +62,20 @@ class Operations:
     """Answers the requests about holds and incidents."""
 
     def __init__(
-        self, board: Board, *, holds: Holds, incidents: Incidents, authorize: Callable[[Request], None]
+        self,
+        board: Board,
+        *,
+        holds: Holds,
+        incidents: Incidents,
+        authorize: Callable[[Request], None],
+        turnstile: Turnstile,
     ) -> None:
         """`authorize` raises where the request may change nothing."""
         self._board = board
         self._holds = holds
         self._incidents = incidents
         self._authorize = authorize
+        self._turnstile = turnstile
 
     def routes(self) -> list[Route]:
         """Return what is answered here."""
@@ -77,8 +85,8 @@ class Operations:
             Route("/v1/pause", self._pause, methods=["POST"]),
             Route("/v1/resume", self._resume, methods=["POST"]),
             Route("/v1/holds", self._all),
-            Route("/v1/incidents", self._several),
-            Route("/v1/incidents/{id}", self._one),
+            Route("/v1/incidents", self._turnstile.through(self._several)),
+            Route("/v1/incidents/{id}", self._turnstile.through(self._one)),
         ]
 
     async def _hold(self, request: Request) -> Response:

@@ -10,6 +10,7 @@ from starlette.routing import Route
 from supervisor.publish.answers import answer_document, no_such, unreadable
 from supervisor.publish.asked import limit_of
 from supervisor.publish.board import Board
+from supervisor.publish.turnstile import Turnstile
 
 History = Callable[[str, int], Awaitable[list[dict[str, Any]] | None]]  # newest first; None: it cannot be read
 
@@ -17,13 +18,14 @@ History = Callable[[str, int], Awaitable[list[dict[str, Any]] | None]]  # newest
 class Past:
     """Tells the transitions of one target, or of all."""
 
-    def __init__(self, board: Board, *, history: History) -> None:
+    def __init__(self, board: Board, *, history: History, turnstile: Turnstile) -> None:
         self._board = board
         self._history = history
+        self._turnstile = turnstile
 
     def routes(self) -> list[Route]:
         """Return what is answered here."""
-        return [Route("/v1/history", self._transitions)]
+        return [Route("/v1/history", self._turnstile.through(self._transitions))]
 
     async def _transitions(self, request: Request) -> Response:
         limit, target = limit_of(request), request.query_params.get("target")

@@ -57,11 +57,12 @@ class _Connection(H11Protocol):
         super().__init__(*args, **others)
         self._limits = limits
         self._awaited: tuple[str, float] | None = None  # what we wait for, and for how long at most
+        self._awaited_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self._limits.connections:
+        if len(self.connections) > self._limits.connections and not self._make_room():
             transport.write(FULL)
             transport.close()
         self._watch()
@@ -95,13 +96,27 @@ class _Connection(H11Protocol):
         self._stop_timer()
         super().connection_lost(exc)
 
+    def _make_room(self) -> bool:
+        """Hang up on whoever has asked for nothing the longest: silence must lock nobody out who has a question."""
+        since = {each: each.silent_since for each in self.connections if isinstance(each, _Connection)}
+        silent = {each: at for each, at in since.items() if at is not None and each is not self}
+        if not silent:
+            return False
+        min(silent, key=silent.__getitem__).transport.abort()
+        return True
+
+    @property
+    def silent_since(self) -> float | None:
+        """When it began to ask for nothing; None: it has asked."""
+        return self._awaited_since if self._awaited and self._awaited[0] in ("head", "next") else None
+
     def _watch(self) -> None:
         """Give the client time for what it has to do next, once: more bytes of the same are no reason for more."""
         awaited = self._due()
         if awaited == self._awaited:
             return
         self._stop_timer()
-        self._awaited = awaited
+        self._awaited, self._awaited_since = awaited, self.loop.time()
         if awaited is not None:
             self._timer = self.loop.call_later(awaited[1], self._hang_up, self.transport.get_write_buffer_size())
 

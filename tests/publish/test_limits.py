@@ -209,12 +209,30 @@ async def test_what_is_no_http_is_refused_in_one_shape(words: bytes) -> None:
     assert (status, json.loads(body)["error"]["code"], hung_up) == (400, "BadRequest", True)
 
 
-async def test_more_connections_than_there_may_be_are_refused_until_one_ends() -> None:
+async def test_of_more_connections_than_there_may_be_the_one_that_asks_for_nothing_the_longest_makes_room() -> None:
+    async with (
+        door(replace(PATIENT, connections=2)) as to,
+        to.enter() as first,
+        to.enter() as second,
+    ):
+        for peer in (first, second):
+            await peer.send(GET)
+            await peer.answer()
+        async with to.enter() as third:
+            await third.send(GET)
+            status, _ = await third.answer()
+            hung_up = (await first.is_hung_up_on(), await second.is_hung_up_on(within_s=0.2))
+
+    assert status == 200
+    assert hung_up == (True, False)
+
+
+async def test_where_all_are_being_answered_one_more_is_refused_until_one_ends() -> None:
     async with door(replace(PATIENT, connections=2)) as to:
         async with to.enter() as first, to.enter() as second:
             for peer in (first, second):
-                await peer.send(GET)
-                await peer.answer()
+                await peer.send(GET.replace(b"/", b"/large", 1))
+                await peer.reader.readexactly(1)
             async with to.enter() as third:
                 status, body = await third.answer()
                 hung_up = await third.is_hung_up_on()

@@ -28,10 +28,10 @@ class TestBenchai(RouterContract):
 
     router: ClassVar[type[Router]] = WithMath
 
-    @pytest.mark.parametrize("model", ["auto", "research"])
-    def test_while_the_planner_hangs_and_is_restarted_no_request_hangs(self, world: World, model: str) -> None:
+    @pytest.mark.parametrize("alias", ["auto", "research"])
+    def test_while_the_planner_hangs_and_is_restarted_no_request_hangs(self, world: World, alias: str) -> None:
         """`auto` asks the planner first, past every function that one could think of."""
-        storm = Storm(world, model)
+        storm = Storm(world, alias)
         with storm.blowing():
             before = world.daemon.backend("planner")["instance"]
             with world.frozen("planner", held=False):
