@@ -201,6 +201,32 @@ def test_a_stream_that_tells_nothing_for_longer_than_a_document_lives_is_dropped
         keep_saying(stream, said, until=lambda: len(stream.opened) == 2)
 
 
+def test_news_that_a_proxy_keeps_to_itself_is_asked_for_long_before_the_document_expires(clocks: Clocks) -> None:
+    first = document(entry("code"), now_s=clocks.wall_s, revision=0, valid_for_s=600.0)
+    with FakeStream(first, date=clocks.wall) as stream:
+        stream.is_mute = True
+        with follow(stream, clocks) as liveness:
+            wait_until(lambda: stream.open == 1)
+            stream.liveness = document(out("code"), now_s=clocks.wall_s, revision=1, valid_for_s=600.0)
+
+            wait_until(lambda: liveness.snapshot().revision == 1)
+
+            assert not liveness.is_routable("code")
+
+
+def test_a_renewal_from_before_this_machine_slept_revives_nothing(
+    stream: FakeStream, liveness: Liveness, clocks: Clocks
+) -> None:
+    before_s = clocks.wall_s
+    clocks.wall_s += 3600.0  # the steady clock stood still meanwhile
+    fetched = len(stream.fetched)
+
+    stream.renew(before_s + 2.0)
+
+    wait_until(lambda: len(stream.fetched) > fetched)  # it was read, and found to be old
+    assert not liveness.snapshot().known
+
+
 def test_renewals_of_what_nobody_has_cost_no_more_fetches_than_having_no_stream(clocks: Clocks) -> None:
     first = document(entry("code"), now_s=clocks.wall_s)
     with FakeStream(first, date=clocks.wall) as stream, follow(stream, clocks) as liveness:
