@@ -59,7 +59,7 @@ def _paths() -> dict[str, dict[str, Any]]:
         "/v1/http_sd": {"get": _get("Where every target is, for Prometheus", "HttpSd")},
         "/v1/status": {"get": _get("What people are told of every target", "Status")},
         "/v1/history": {"get": _get("How targets came to be where they are", "History", "400", "404", "503", *_LISTED)},
-        "/v1/targets/{name}/why": {"get": _get("Why a target is where it is", "Why", "404", _NAME)},
+        "/v1/targets/{name}/why": {"get": _get("Why a target is where it is", "Why", "404", "503", _NAME)},
         "/v1/targets/{name}/hold": {"post": _change("Keep from acting on a target", "Held", _NAME, *_HELD)},
         "/v1/targets/{name}/release": {"post": _change("End the hold on a target", "Released", _NAME)},
         "/v1/targets/{name}/{verb}": {"post": _verb()},

@@ -51,13 +51,13 @@ class Streams:
 
     async def answer(self, request: Request) -> Response:
         """Begin a stream, from where the reader lost it if it says so."""
+        if self.open >= self._most:
+            why = f"{self._most} streams are open, and there are no more; read GET /v1/liveness instead"
+            raise Refusal(503, "TooManyStreams", why, headers={"Retry-After": str(BUSY_RETRY_S)})
         if request.method == "HEAD":
             head = Response(headers=HEADERS, media_type="text/event-stream")
             del head.headers["content-length"]
             return head
-        if self.open >= self._most:
-            why = f"{self._most} streams are open, and there are no more; read GET /v1/liveness instead"
-            raise Refusal(503, "TooManyStreams", why, headers={"Retry-After": str(BUSY_RETRY_S)})
         return _Stream(self, self._told(request.headers.get("last-event-id", "")))
 
     async def _told(self, last_id: str) -> AsyncIterator[bytes]:
