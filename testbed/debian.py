@@ -4,10 +4,12 @@ The mirror is read from apt's own view of its sources, so that proxies, caches a
 set up here; no address is written down in this project.
 """
 
+import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +18,8 @@ from testbed.dockerd import may_install
 
 KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")  # of every Debian; it signs all its releases
 APT_TIMEOUT_S: Final = 600
+LOCK_WAIT_S: Final = 300  # for whoever else is installing something
+POLICY: Final = Path("/usr/sbin/policy-rc.d")  # asked before a package's service is started; 101 forbids it
 
 
 class NotToBeHad(Exception):
@@ -43,9 +47,29 @@ def ensure_tool(tool: str, package: str) -> None:
         return
     if not may_install():
         raise NotToBeHad(f"{tool} is missing, and only root on Debian or Ubuntu may add it: apt-get install {package}")
-    print(f"testbed: {tool} is missing; we are root on Debian or Ubuntu: apt-get install {package}", flush=True)
-    run_apt("update")
-    run_apt("install", "-y", "--no-install-recommends", package)
+    with (cache_dir("debian") / "lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # apt does one thing at a time, and tests are run side by side
+        if shutil.which(tool):
+            return
+        print(f"testbed: {tool} is missing; we are root on Debian or Ubuntu: apt-get install {package}", flush=True)
+        with _no_service_started():
+            run_apt("update")
+            run_apt("-o", f"DPkg::Lock::Timeout={LOCK_WAIT_S}", "install", "-y", "--no-install-recommends", package)
+
+
+@contextlib.contextmanager
+def _no_service_started() -> Iterator[None]:
+    """Have Debian's packages start nothing: what we want of them is a program, and a port of theirs may be in use."""
+    try:
+        POLICY.touch(0o755, exist_ok=False)
+    except FileExistsError:  # somebody has decided that already
+        yield
+        return
+    try:
+        POLICY.write_text("#!/bin/sh\nexit 101\n")
+        yield
+    finally:
+        POLICY.unlink()
 
 
 def fetch(suite: str, *packages: str, scratch: Path, mirror: str) -> list[Path]:
