@@ -28,6 +28,7 @@ run: setup ## the same stack, left up to play with until Ctrl-C (ROUTER=haproxy 
 
 .PHONY: test
 test: setup $(if $(ARGS),,core) ## all tests, on a real engine (ARGS="-k name" picks some)
+	@$(if $(ARGS),,$(WITH_ENGINE) $(PY) -m testbed.prepare)
 	@$(WITH_ENGINE) $(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: core
