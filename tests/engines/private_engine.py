@@ -107,6 +107,8 @@ class PrivateEngine:
         """Send it a signal; SIGSTOP hangs it."""
         if self._daemon is not None:
             self._daemon.send_signal(number)
+            if number == signal.SIGSTOP:
+                wait_until(lambda: _is_stopped(self.pid), "every thread of dockerd stands still")
 
     def _flags(self) -> list[str]:
         here = self._directory
@@ -141,6 +143,11 @@ class PrivateEngine:
         for mount in reversed(mounts):
             if mount.startswith(f"{self._directory}/"):
                 subprocess.run(["umount", "--lazy", mount], check=False)
+
+
+def _is_stopped(pid: int) -> bool:
+    states = (stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat"))
+    return all(state == "T" for state in states)
 
 
 def _bridge(request: int) -> None:

@@ -200,7 +200,8 @@ async def test_a_target_frozen_by_a_signal_still_runs_and_burns_nothing(bench: B
 
     await asyncio.sleep(0.3)
 
-    assert await bench.engine.cpu_s(name) == before
+    # To a hundredth of what it would have burned: the kernel books the last microseconds a little later.
+    assert await bench.engine.cpu_s(name) == pytest.approx(before, abs=0.003)
     seen = await bench.engine.inspect(name)
     assert (seen.life, seen.stopped_by_operator) == (Life.RUNNING, False)
 
