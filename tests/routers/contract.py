@@ -88,15 +88,7 @@ class RouterContract:
     # --- while something is wrong -------------------------------------------------------------------------------------
 
     def test_while_one_hangs_and_is_restarted_no_request_hangs(self, world: World) -> None:
-        storm = Storm(world, "auto")
-        with storm.blowing():
-            before = world.daemon.backend("general")["instance"]
-            with world.frozen("general", held=False):
-                wait_until(lambda: _is_new(world, "general", since=before), "it was restarted")
-
-        assert storm.lost == []
-        assert {reply.status for reply in storm.replies} <= ANSWERED_OR_REFUSED
-        assert all(reply.took_s < DEADLINE_S for reply in storm.replies)
+        assert_none_hangs_while(world, "general", alias="auto")
 
     @both_ways
     def test_once_it_is_told_nobody_is_sent_to_a_hung_backend(self, world: World, stream: bool) -> None:
@@ -190,6 +182,19 @@ class RouterContract:
                 client.hang_up()
 
         assert client.problem is None
+
+
+def assert_none_hangs_while(world: World, name: str, *, alias: str) -> None:
+    """While a backend hangs and is restarted, clients who ask for `alias` all the while are answered or refused."""
+    storm = Storm(world, alias)
+    with storm.blowing():
+        before = world.daemon.backend(name)["instance"]
+        with world.frozen(name, held=False):
+            wait_until(lambda: _is_new(world, name, since=before), "it was restarted")
+
+    assert storm.lost == []
+    assert {reply.status for reply in storm.replies} <= ANSWERED_OR_REFUSED
+    assert all(reply.took_s < DEADLINE_S for reply in storm.replies)
 
 
 def assert_answered(reply: Reply, *, stream: bool) -> None:
