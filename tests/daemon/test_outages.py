@@ -1,6 +1,7 @@
 """What the daemon does when the engine goes, comes back, or knows its containers no more."""
 
 import contextlib
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -156,8 +157,14 @@ def test_a_port_that_somebody_else_took_is_told_in_the_servers_own_words_or_its_
             detach=True,
             network_mode="host",
         )
+    wait_until(lambda: is_taken(world.port), "the port is taken")
     told = world.daemon.ctl("start", "--wait", "20", "general")
 
     assert told.returncode == 1
     assert "general: ERROR" in told.stdout + told.stderr
     assert world.daemon.target("general")["routable"] is False
+
+
+def is_taken(port: int) -> bool:
+    with contextlib.closing(socket.socket()) as caller:
+        return caller.connect_ex((LOOPBACK, port)) == 0

@@ -126,10 +126,15 @@ class RouterContract:
         assert counts["general"] < max(counts.values())
 
     def test_a_busy_backend_is_used_where_nobody_else_has_the_alias(self, world: World) -> None:
+        """A starved machine may call it suspect between being told and being asked: a router that refuses the busy
+        refuses every time."""
         with busy(world.taps["general"].url, tokens=BUSY_TOKENS) as client:
             client.wait_first_token()
-            world.wait_told("general", verdict="busy", routable=True)
-            reply = ask(world, "general", stream=True)
+            for _ in range(3):
+                world.wait_told("general", verdict="busy", routable=True)
+                reply = ask(world, "general", stream=True)
+                if reply.status == httpx.codes.OK:
+                    break
 
         assert_answered(reply, stream=True)
 
