@@ -21,7 +21,18 @@ MAX_LINES = 400
 MAX_LINES_OF = {"supervisor/client.py": 860}  # one file to copy cannot be two
 WRITTEN_BY_HAND = ("supervisor", "tests", "testbed", "examples", "integrations", "bench", "scripts")
 # Neither may a program that is called in a hurry wait for these.
-SLOW = {"asyncio", "docker", "httpx", "loguru", "pydantic", "pydantic_settings", "starlette", "uvicorn", "apscheduler"}
+SLOW = {
+    "asyncio",
+    "docker",
+    "httpx",
+    "loguru",
+    "pydantic",
+    "pydantic_settings",
+    "starlette",
+    "uvicorn",
+    "apscheduler",
+    "rich",
+}
 
 
 def name(path: Path) -> str:
@@ -121,15 +132,31 @@ def loaded_by(statement: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "module", ["supervisor.cli", "supervisor.client", "supervisor.cli_table", "supervisor.cli_http"]
+    ("module", "libraries"),
+    [
+        ("supervisor.client", set()),
+        ("supervisor.cli.status_table", set()),
+        ("supervisor.cli.http", set()),
+        ("supervisor.cli.program", {"click"}),
+        ("supervisor.cli.commands.status", {"click"}),
+    ],
 )
-def test_what_is_called_in_a_hurry_loads_nothing_but_the_standard_library(module: str) -> None:
+def test_what_is_called_in_a_hurry_loads_next_to_nothing(module: str, libraries: set[str]) -> None:
     bare = loaded_by("pass")
 
     loaded = loaded_by(f"import {module}") - bare
 
     assert loaded & SLOW == set()
-    assert loaded - set(sys.stdlib_module_names) == {"supervisor"}
+    assert loaded - set(sys.stdlib_module_names) == {"supervisor", *libraries}
+
+
+def test_the_command_line_needs_no_more_of_us_than_the_core() -> None:
+    ours = {
+        each for path in (PACKAGE / "cli").rglob("*.py") for each in imports(path) if each.startswith("supervisor.")
+    }
+
+    allowed = ("supervisor.cli", "supervisor.core", "supervisor.errors", "supervisor.__")
+    assert {each for each in ours if not each.startswith(allowed)} == set()
 
 
 def test_no_file_holds_more_than_one_can_read() -> None:

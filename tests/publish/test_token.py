@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from supervisor.cli_http import Daemon, DaemonRefused
+from supervisor.cli.http import Daemon, DaemonRefused
 from testbed.supervisord import Supervisord
 from tests.publish.running import TOKEN, running
 

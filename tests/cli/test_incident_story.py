@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.cli_incident_story import lines
+from supervisor.cli.incident_story import lines
 from tests.fakes.documents import Document
 from tests.fakes.incidents import BUNDLE, MEMBER, incident, member
 

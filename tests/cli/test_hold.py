@@ -193,18 +193,17 @@ def test_a_name_that_is_no_text_is_a_name_that_nobody_has(ctl: Ctl) -> None:
         (["hold", "general", "--for", "soon"], "say it like 90s, 30m, 2h, 1d or 1h30m"),
         (["pause", "--for", "400d"], "no longer than 365d"),
         (["pause", "--wait", "-1"], "is not between 0 and 3600"),
-        (["pause", "general"], "unrecognized arguments"),
-        (["resume", "--for", "1h"], "unrecognized arguments"),
+        (["pause", "general"], "unexpected extra argument (general)"),
+        (["resume", "--for", "1h"], "No such option"),
         (["hold", "general", "-m", "x" * 201], "longer than 200 characters"),
     ],
 )
 def test_a_wrong_command_line_exits_2_before_anything_is_held(
     daemon: FakeDaemon, capsys: pytest.CaptureFixture[str], words: list[str], complaint: str
 ) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["--server", daemon.url, *words])
+    code = main(["--server", daemon.url, *words])
 
-    assert ended.value.code == 2
+    assert code == 2
     assert complaint in capsys.readouterr().err
     assert daemon.asked == []
 

@@ -7,6 +7,7 @@ import http.client
 import json
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from email.utils import mktime_tz, parsedate_tz
 from typing import Any, NamedTuple
@@ -53,7 +54,7 @@ class Daemon:
         """Return what the daemon believes of its targets."""
         return self._expect(self._ask("GET", "/v1/status"), "targets", "expires_at", "daemon")
 
-    def named(self, names: list[str]) -> list[str]:
+    def named(self, names: Sequence[str]) -> list[str]:
         """Return the targets that are meant, each once; `all` stands for every one."""
         if "all" in names:
             names = [target["name"] for target in self.status().content["targets"]]

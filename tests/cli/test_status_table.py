@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.cli_table import rows
+from supervisor.cli.status_table import rows
 from tests.fakes.documents import target
 
 

@@ -6,9 +6,8 @@ from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from typing import Any
 
-from supervisor.cli_table import clean
-from supervisor.cli_time import moment
-from supervisor.cli_why import NARROWEST, WIDEST, hanging
+from supervisor.cli.text import NARROWEST, WIDEST, clean, hanging
+from supervisor.cli.times import moment
 from supervisor.core.durations import lasting, took
 from supervisor.core.replay import Step
 from supervisor.core.state import WELL, Phase

@@ -4,13 +4,14 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from supervisor.cli_table import clean
+from supervisor.cli.text import clean
 
 if TYPE_CHECKING:
-    from supervisor.cli_http import DaemonRefused
+    from supervisor.cli.http import DaemonRefused
 
 PROG = "benchai-supervisorctl"
-OK, FAILED, NOT_READY, CANNOT_TELL = 0, 1, 3, 4  # 2 is argparse's: the command line is wrong
+OK, FAILED, NOT_READY, CANNOT_TELL = 0, 1, 3, 4  # 2 is click's: the command line is wrong
+READER_LEFT, INTERRUPTED = 141, 130  # what a shell says of a program that SIGPIPE or SIGINT ended
 USUAL_WIDTH = 80  # of a terminal that does not say
 
 

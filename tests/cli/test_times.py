@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from supervisor.cli_time import lasted, moment, seconds, until
+from supervisor.cli.times import lasted, moment, seconds, until
 
 NOON_S = datetime(2026, 11, 23, 12, 0, tzinfo=UTC).timestamp()
 

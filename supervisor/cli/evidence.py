@@ -6,9 +6,9 @@ Pure. Of a bundle any key may be missing: what could not be asked in time is not
 from collections.abc import Iterator
 from typing import Any
 
-from supervisor.cli_table import clean
-from supervisor.cli_time import moment
-from supervisor.cli_why import hanging, statements
+from supervisor.cli.text import clean, hanging
+from supervisor.cli.times import moment
+from supervisor.cli.why_story import statements
 from supervisor.core.durations import took
 
 LAST_LINES = 20  # of a log; all there are come with `export`

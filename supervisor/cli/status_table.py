@@ -3,6 +3,8 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from supervisor.cli.text import clean
+
 NAME_WIDTH = 30  # supervisorctl's: never narrower, wider where a name is
 STATE_WIDTH = 10
 
@@ -44,8 +46,3 @@ def _life(pid: int | None, uptime_s: float | None) -> str:
         # A clock set back makes it negative, and timedelta would then print "-1 day, 23:59:50".
         known.append(f"uptime {timedelta(seconds=max(0, int(uptime_s)))}")
     return ", ".join(known)
-
-
-def clean(text: object) -> str:
-    """Keep words that come from a model server from moving the cursor or breaking the line."""
-    return "".join(letter if letter.isprintable() else " " for letter in str(text or ""))

@@ -4,16 +4,36 @@ import json
 import sys
 from pathlib import Path
 
-from supervisor.cli_http import Answer, Daemon, DaemonRefused
-from supervisor.cli_terminal import FAILED, OK, PROG, say
-from supervisor.cli_why import nearest
+import click
+
+from supervisor.cli.http import Daemon, DaemonRefused
+from supervisor.cli.incidents import found, one_incident
+from supervisor.cli.options import with_daemon
+from supervisor.cli.terminal import FAILED, OK, say, width
+from supervisor.cli.text import nearest
 
 STANDARD_OUTPUT = "-"
+USUAL_LIMIT, MOST_INCIDENTS = 20, 500
 
 
-def show_all(daemon: Daemon, name: str | None, *, limit: int) -> int:
-    """Print a line per incident, the newest last; of target `name` only, where one is given."""
-    from supervisor.cli_incident_table import rows
+@click.group()
+def incident() -> None:
+    """What went wrong, why, and what became of it."""
+
+
+@incident.command("list")
+@click.argument("name", metavar="[NAME]", required=False, help="Those of this target only.")
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(1, MOST_INCIDENTS),
+    default=USUAL_LIMIT,
+    help=f"The newest N only ({USUAL_LIMIT}).",
+)
+@with_daemon
+def list_(daemon: Daemon, *, name: str | None, limit: int) -> int:
+    """One line per incident, the newest last, next to where the eye is."""
+    from supervisor.cli.incident_table import rows
 
     target = None if name == "all" else name
     try:
@@ -28,20 +48,27 @@ def show_all(daemon: Daemon, name: str | None, *, limit: int) -> int:
     return OK
 
 
-def show(daemon: Daemon, word: str, *, width: int) -> int:
-    """Print the story of an incident and a summary of its evidence."""
-    from supervisor.cli_incident_story import lines
+@incident.command()
+@one_incident
+@with_daemon
+def show(daemon: Daemon, word: str) -> int:
+    """The story of one, and the evidence that was kept before anything was done."""
+    from supervisor.cli.incident_story import lines
 
     answer = found(daemon, word)
     if answer is None:
         return FAILED
-    for line in lines(answer.content, now_s=answer.now_s, width=width):
+    for line in lines(answer.content, now_s=answer.now_s, width=width()):
         say(line)
     return OK
 
 
+@incident.command()
+@one_incident
+@click.argument("file", metavar="[FILE]", default=STANDARD_OUTPUT, help="A new file (standard output).")
+@with_daemon
 def export(daemon: Daemon, word: str, file: str) -> int:
-    """Write all that is known of an incident as JSON, into a new file or to standard output."""
+    """All that is known of one, as JSON, into a new file or to standard output."""
     answer = found(daemon, word)
     if answer is None:
         return FAILED
@@ -70,23 +97,3 @@ def _write_anew(path: Path, text: str) -> None:
         except OSError:
             path.unlink()  # half of it would only mislead, and be in the way of the next try
             raise
-
-
-def found(daemon: Daemon, word: str) -> Answer | None:
-    """Return the incident of that id, or the newest of the target of that name; say so where there is neither."""
-    try:
-        return daemon.incident(word)
-    except DaemonRefused as refused:
-        if refused.code != "NoSuchIncident":
-            raise
-    try:
-        newest = daemon.incidents(target=word, limit=1).content["incidents"]
-    except DaemonRefused as refused:
-        if refused.code != "NoSuchTarget":
-            raise
-        say(f"{word}: ERROR (no such incident, and no such process: see {PROG} incident list)")
-        return None
-    if not newest:
-        say(f"{word}: ERROR (no incident of it is remembered)")
-        return None
-    return daemon.incident(str(newest[0].get("id")))

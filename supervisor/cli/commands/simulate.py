@@ -3,16 +3,20 @@
 import json
 import math
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from supervisor.cli_http import MAX_HISTORY_BYTES, Daemon
-from supervisor.cli_incident import found
-from supervisor.cli_simulate_table import Simulation, as_document, lines
-from supervisor.cli_terminal import FAILED, OK, say
-from supervisor.cli_why import nearest
+import click
+
+from supervisor.cli.http import MAX_HISTORY_BYTES, Daemon
+from supervisor.cli.incidents import WHICH, found
+from supervisor.cli.options import Understood, with_daemon
+from supervisor.cli.simulate_table import Simulation, as_document, lines
+from supervisor.cli.terminal import FAILED, OK, say, width
+from supervisor.cli.text import nearest
 from supervisor.core.plain import LONGEST_S, from_plain
 from supervisor.core.policy import Policy, complaints
 from supervisor.core.recording import from_json
@@ -26,28 +30,6 @@ KINDS = {each.name: each.type for each in fields(Policy)}
 
 Document = dict[str, Any]
 Changes = dict[str, float]
-
-
-def simulate(daemon: Daemon, word: str, *, changes: Changes, form: str, width: int) -> int:
-    """Print what each bundle of an incident comes to, as a table or as JSON."""
-    document = _document(daemon, word)
-    if document is None:
-        return FAILED
-    bundles = _bundles(document)
-    contradictions = dict.fromkeys(line for bundle in bundles for line in _contradictions(bundle, changes))
-    for line in contradictions or ([] if bundles else ["no evidence was kept of it"]):
-        say(f"{word}: ERROR ({line})")
-    if contradictions or not bundles:
-        return FAILED
-    simulations = [_simulated(bundle, changes) for bundle in bundles]
-    if form == "json":
-        told = [as_document(each) for each in simulations]
-        # ASCII alone: a server's words in it can then do no harm to a terminal.
-        sys.stdout.write(f"{json.dumps({'id': document.get('id'), 'simulations': told}, indent=2)}\n")
-    else:
-        for line in lines(simulations, width=width):
-            say(line)
-    return OK if any(each.recorded for each in simulations) else FAILED
 
 
 def change(text: str) -> tuple[str, float]:
@@ -71,6 +53,49 @@ def change(text: str) -> tuple[str, float]:
     if not number.is_integer():
         raise ValueError(f"{key} must be a whole number, and not {value}")
     return key, int(number)
+
+
+@click.command()
+@click.argument("word", metavar="ID", help=f"{WHICH[:-1]}, or a file that export wrote (-: standard input).")
+@click.option(
+    "--set",
+    "changes",
+    metavar="KEY=VALUE",
+    type=Understood("change", change),
+    multiple=True,
+    help="A key of [policy] in settings.toml, such as hung_after_s=20; may be given again.",
+)
+@click.option(
+    "-f", "form", metavar="FORMAT", type=click.Choice(("table", "json")), default="table", help="table or json (table)."
+)
+@with_daemon
+def simulate(daemon: Daemon, word: str, *, changes: Sequence[tuple[str, float]], form: str) -> int:
+    """Judge once more what was recorded of an incident, with other values of its policy.
+
+    What was asked is what was asked then; holds, other targets and chance are left out.
+    """
+    return _simulate(daemon, word, changes=dict(changes), form=form)
+
+
+def _simulate(daemon: Daemon, word: str, *, changes: Changes, form: str) -> int:
+    document = _document(daemon, word)
+    if document is None:
+        return FAILED
+    bundles = _bundles(document)
+    contradictions = dict.fromkeys(line for bundle in bundles for line in _contradictions(bundle, changes))
+    for line in contradictions or ([] if bundles else ["no evidence was kept of it"]):
+        say(f"{word}: ERROR ({line})")
+    if contradictions or not bundles:
+        return FAILED
+    simulations = [_simulated(bundle, changes) for bundle in bundles]
+    if form == "json":
+        told = [as_document(each) for each in simulations]
+        # ASCII alone: a server's words in it can then do no harm to a terminal.
+        sys.stdout.write(f"{json.dumps({'id': document.get('id'), 'simulations': told}, indent=2)}\n")
+    else:
+        for line in lines(simulations, width=width()):
+            say(line)
+    return OK if any(each.recorded for each in simulations) else FAILED
 
 
 def _document(daemon: Daemon, word: str) -> Document | None:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from supervisor.cli_table import clean
-from supervisor.cli_time import lasted, moment
+from supervisor.cli.text import clean
+from supervisor.cli.times import lasted, moment
 
 HEAD = ("INCIDENT", "SINCE", "LASTED", "TARGETS", "CAUSE", "ENDED")
 GAP = "  "

@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from supervisor.cli_evidence import bundles
-from supervisor.cli_incident_table import members, names
-from supervisor.cli_table import clean
-from supervisor.cli_time import lasted, moment
-from supervisor.cli_why import NARROWEST, WIDEST
+from supervisor.cli.evidence import bundles
+from supervisor.cli.incident_table import members, names
+from supervisor.cli.text import NARROWEST, WIDEST, clean
+from supervisor.cli.times import lasted, moment
 
 MOST_TIMES = 4  # of restarts that are told one by one
 HELD_BACK = "would have been restarted at {}, had we not held back"

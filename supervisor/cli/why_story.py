@@ -4,10 +4,9 @@ import textwrap
 from datetime import datetime
 from typing import Any
 
-from supervisor.cli_table import clean
+from supervisor.cli.text import NARROWEST, WIDEST, clean, hanging
 from supervisor.core.durations import lasting
 
-NARROWEST, WIDEST = 40, 100  # a paragraph that is wider is hard to read
 TROUBLE = ("suspect", "hung", "failing", "down", "misconfigured", "degraded")
 AGE_WIDTH = 12
 WITNESS_WIDTH = 11
@@ -23,14 +22,6 @@ def lines(answer: Answer, *, width: int) -> list[str]:
     if evidence:
         told += ["", "Evidence now, with its age:", *evidence]
     return [*told, "", *_history(answer, width=width)]
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """Say which target may have been meant."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, known, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(known) or 'none'}"
 
 
 def statements(said: Any, *, width: int, indent: str) -> list[str]:
@@ -59,13 +50,6 @@ def _history(answer: Answer, *, width: int) -> list[str]:
         if each is last_trouble:
             told += statements(each.get("statements"), width=width, indent="      ")
     return told
-
-
-def hanging(head: str, words: str, *, width: int) -> list[str]:
-    """Return the words after the head, further lines below their beginning where there is room for that."""
-    deep = len(head) if len(head) <= width // 2 else 4
-    wrapped = textwrap.wrap(words, width, initial_indent=head, subsequent_indent=" " * deep, break_on_hyphens=False)
-    return wrapped or [head.rstrip()]
 
 
 def _local(at: Any) -> str:

@@ -1,0 +1,29 @@
+"""Every command: where it is, and what it does in a few words. Help and completion read this, and import none of them.
+
+A name stands for `module:function` in this package.
+"""
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """Where a command is, as `module:function`, and what the list of commands says of it."""
+
+    where: str
+    summary: str
+
+
+COMMANDS = {
+    "status": Entry("status:status", "one line per target: state, pid, uptime, and whether it really answers"),
+    "why": Entry("why:why", "the story of one target: what is believed, why, and what comes next"),
+    "start": Entry("act:start", "start targets, and wait until they answer"),
+    "stop": Entry("act:stop", "stop targets; they stay stopped until someone starts them"),
+    "restart": Entry("act:restart", "stop and start targets, and wait until they answer"),
+    "hold": Entry("hold:hold", "keep the supervisor from restarting targets; it goes on watching them"),
+    "release": Entry("hold:release", "end a hold"),
+    "pause": Entry("pause:pause", "hold every target, those that are held already too"),
+    "resume": Entry("pause:resume", "end the pause; holds on single targets stand"),
+    "incident": Entry("incident:incident", "what went wrong, why, and what became of it: list, show, export"),
+    "simulate": Entry("simulate:simulate", "judge once more what was recorded of an incident, with other values"),
+    "version": Entry("version:version", "of this program and of the daemon"),
+}

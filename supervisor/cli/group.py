@@ -1,0 +1,48 @@
+"""The list of commands as click sees it: each is imported when it is called, and takes the options that all share."""
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from supervisor.cli.commands import Entry
+from supervisor.cli.options import shared_options
+
+PACKAGE = "supervisor.cli.commands"
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands from a table, and imports one at a time."""
+
+    def __init__(self, *args: Any, commands: dict[str, Entry], **others: Any) -> None:
+        super().__init__(*args, **others)
+        self._entries = commands
+        self.params += shared_options()
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        """Return the names in the table's order."""
+        return list(self._entries)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None where there is none of that name."""
+        if cmd_name not in self.commands and cmd_name in self._entries:
+            where, summary = self._entries[cmd_name]
+            module, _, function = where.partition(":")
+            command = getattr(import_module(f"{PACKAGE}.{module}"), function)
+            command.help = command.help or f"{summary[0].upper()}{summary[1:]}."
+            self.add_command(_sharing(command), cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in self._entries.items()])
+
+
+def _sharing(command: click.Command) -> click.Command:
+    """Let it, and what is below it, take the shared options too, so that they may stand before or after its name."""
+    known = {param.name for param in command.params}
+    command.params += [option for option in shared_options() if option.name not in known]
+    for each in command.commands.values() if isinstance(command, click.Group) else ():
+        _sharing(each)
+    return command
