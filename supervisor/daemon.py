@@ -25,6 +25,7 @@ from supervisor.engines.base import Engine
 from supervisor.errands import Runner
 from supervisor.examine import Examiner
 from supervisor.guard import Guard
+from supervisor.herald import Herald
 from supervisor.history import UNUSABLE
 from supervisor.history.store import Memory, Store
 from supervisor.holding import Holding, Troubles
@@ -85,6 +86,7 @@ class Daemon:
         self._guard: Guard
         self._board: Board
         self._file: LivenessFile
+        self._herald: Herald
 
     async def run(self) -> None:
         """Supervise until SIGTERM or SIGINT."""
@@ -99,7 +101,7 @@ class Daemon:
         try:
             async with asyncio.TaskGroup() as self._group:
                 self._assemble(pasts, holds)
-                tasks = [self._spawn(work, name=name) for name, work in self._services()]
+                tasks = [self._spawn(_for_ever(work, name), name=name) for name, work in self._services()]
                 servers = self._serve()
                 self._schedule.start()
                 names = ", ".join(target.identity.name for target in self._targets)
@@ -127,6 +129,7 @@ class Daemon:
         self._file = LivenessFile(
             self._settings.daemon.liveness_file, self._board, valid_for_s=self._settings.daemon.valid_for_s
         )
+        self._herald = Herald(self._board, self._file, observes=self._guard.mode == "observe")
         for index, (target, keeper) in enumerate(zip(self._targets, self._keepers.values(), strict=True)):
             tick_s = target.policy.tick_s
             # Spread over the tick: four looks at once would be four times the load for an instant.
@@ -195,6 +198,7 @@ class Daemon:
         """Yield everything that runs as long as we do."""
         yield "liveness file", self._file.run()
         yield "pulse", self._pulse.run()
+        yield "herald", self._herald.run()
         yield "history", self._watch_history()
         if self._listeners.agent:
             yield "agent checks", AgentServer(self._listeners.agent, self._board).run()
@@ -293,11 +297,12 @@ class Daemon:
         for task in tasks:
             if (task.get_name() or "").startswith("keeper"):
                 task.cancel()
+        # What is on a GPU is restarted by two calls, and its memory is waited for between them.
+        longest_s = 2 * self._settings.docker.timeout_s + self._settings.recovery.vram_given_back_s
+        longest_s += max(target.policy.stop_grace_s for target in self._targets)
         acts = [act for runner in self._runners.values() for act in runner.acts]
+        self._herald.leave(within_s=longest_s if acts else 0.0)
         if acts:
-            # What is on a GPU is restarted by two calls, and its memory is waited for between them.
-            longest_s = 2 * self._settings.docker.timeout_s + self._settings.recovery.vram_given_back_s
-            longest_s += max(target.policy.stop_grace_s for target in self._targets)
             logger.info("waiting for {} engine call(s) to end, {:.0f}s at most", len(acts), longest_s)
             await asyncio.wait(acts, timeout=longest_s)
         for server in servers:
@@ -319,3 +324,9 @@ class Daemon:
         self._host.close()
         self._file.close()
         self._store.close()
+
+
+async def _for_ever(work: Coroutine[Any, Any, None], name: str) -> None:
+    """Do it; whoever ends without having been told to takes us all along, and systemd or Docker begins us anew."""
+    await work
+    raise RuntimeError(f"{name}: came to an end by itself")

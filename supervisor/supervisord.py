@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import faulthandler
 import fcntl
 import os
 import sys
@@ -110,6 +111,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{path}: good; backends: {len(settings.backends)}, routers: {len(settings.routers)}")  # noqa: T201
         return 0
     logs.set_up(settings.daemon.log_level)
+    faulthandler.enable()  # a watchdog that strikes leaves in the log what stood still
     try:
         supervise(settings)
     except StartupError as error:

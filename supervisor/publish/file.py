@@ -23,7 +23,9 @@ class LivenessFile:
         self._path = path
         self._board = board
         self._refresh_s = valid_for_s * REFRESH_SHARE
+        self._limit_s = valid_for_s * REFRESH_SHARE
         self._clock = clock
+        self._busy_at = clock()
         self._thread = OwnThread("liveness-file")
         self._written_revision = 0
         self._written_at: float | None = None
@@ -47,18 +49,27 @@ class LivenessFile:
                 while self._written_revision < revision:
                     await self._written.wait()
 
+    @property
+    def idle_s(self) -> float:
+        """For how long nothing has been tried: the writer's own doing, whatever its disk does."""
+        return self._clock() - self._busy_at
+
     def close(self) -> None:
         """Let go of the thread, without waiting for a disk that hangs."""
         self._thread.close()
 
     async def _write(self, document: Document) -> None:
         """Write one document; a failure is told once and tried again with the next one."""
+        self._busy_at = self._clock()
         try:
-            await self._thread.do(partial(replace_file, self._path, document.body))
-        except OSError as error:
+            async with asyncio.timeout(self._limit_s):
+                await self._thread.do(partial(replace_file, self._path, document.body))
+        except OSError as error:  # TimeoutError is one
             if PART not in self._board.problems:
-                logger.error("liveness file {}: {}; routers that read it will soon know nothing", self._path, error)
-            self._board.problems[PART] = f"{self._path} cannot be written: {error.strerror}"
+                said = str(error) or f"not written within {self._limit_s:.0f}s"
+                logger.error("liveness file {}: {}; routers that read it will soon know nothing", self._path, said)
+            why = error.strerror or "its disk does not answer"
+            self._board.problems[PART] = f"{self._path} cannot be written: {why}"
             self._written_at = self._clock()  # not in a tight loop
             self._written_revision = document.revision
         else:
@@ -66,6 +77,7 @@ class LivenessFile:
                 logger.info("liveness file {}: written again", self._path)
             self._written_at = self._clock()
             self._written_revision = document.revision
+        self._busy_at = self._clock()
         self._written.set()
         self._written = asyncio.Event()
 

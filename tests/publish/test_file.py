@@ -222,3 +222,22 @@ def test_a_disk_that_hangs_does_not_keep_the_program_from_ending(tmp_path: Path)
     ran = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
 
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "ended\n", "")
+
+
+async def test_a_disk_that_hangs_is_told_as_a_problem_and_the_writer_is_at_work_all_the_same(tmp_path: Path) -> None:
+    path, pipe = tmp_path / "liveness.json", tmp_path / ".liveness.json.new"
+    board = Board([snapshot("planner")], valid_for_s=VALID_FOR_S)
+    file = LivenessFile(path, board, valid_for_s=3 * HANG_S)
+    os.mkfifo(pipe)  # whoever opens it waits for a reader
+    running = asyncio.create_task(file.run())
+
+    with letting_go_of(pipe):
+        await until(lambda: PART in board.problems)
+        problem = board.problems[PART]
+        await asyncio.sleep(HANG_S)
+        board.put(snapshot("planner", phase=Phase.SUSPECT))
+        await until(lambda: file.idle_s < HANG_S)
+
+    running.cancel()
+    file.close()
+    assert problem == f"{path} cannot be written: its disk does not answer"
