@@ -143,7 +143,9 @@ class Acts:
         except SupervisorError:
             seen = None
         diagnosis = await self._examiner.examine(case, seen)
-        logger.warning("{}: would {} it now, and only observes: {}", self._name, act.verb, diagnosis.says)
+        logger.bind(whole=True).warning(
+            "{}: would {} it now, and only observes: {}", self._name, act.verb, diagnosis.says
+        )
         if number is not None:
             await self._write(self._store.end(number, OBSERVED, counts=False))
 
@@ -162,7 +164,7 @@ class Acts:
         began = self._clock()
         if self._on_gpu is None or not await self._on_gpu.perform(act):
             await self._call(act)
-        logger.info("{}: {} took {:.1f}s", self._name, act.verb, self._clock() - began)
+        logger.bind(whole=True).info("{}: {} took {:.1f}s", self._name, act.verb, self._clock() - began)
 
     async def _call(self, act: Act) -> None:
         match act.verb:

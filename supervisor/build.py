@@ -14,6 +14,7 @@ from supervisor.core.state import FIRST, STOPPED_BY_HAND, Phase, State
 from supervisor.engines.base import Engine
 from supervisor.engines.docker import DockerEngine
 from supervisor.engines.docker_pool import UNIX
+from supervisor.engines.masked import MASK, masked
 from supervisor.engines.none import NoEngine
 from supervisor.engines.process import ProcessEngine, Program
 from supervisor.engines.systemd import SystemdEngine
@@ -127,6 +128,21 @@ def exclusive(settings: Settings) -> dict[str, tuple[str, ...]]:
         if each.gpu_exclusive and each.gpu_group:
             groups[each.gpu_group] = (*groups.get(each.gpu_group, ()), each.name)
     return {name: members for members in groups.values() for name in members}
+
+
+def secrets(settings: Settings) -> tuple[str, ...]:
+    """Return what no log may hold: our token, servers' keys, and what their commands and environments carry."""
+    keys = [settings.http.token, *(each.api_key for each in settings.targets)]
+    given = [value for each in settings.targets for value in _given_secretly(each)]
+    return (*(key.get_secret_value() for key in keys), *given)
+
+
+def _given_secretly(wanted: TargetSettings) -> list[str]:
+    variables = [
+        value for name, value in wanted.environment.items() if masked([f"{name}={value}"]) != [f"{name}={value}"]
+    ]
+    arguments = [each for each, shown in zip(wanted.command, masked(wanted.command), strict=False) if shown == MASK]
+    return [*variables, *arguments]
 
 
 def first_state(identity: Identity, memory: Memory, *, now: float) -> State:

@@ -27,6 +27,7 @@ class Casebook:
         self._guard = guard
         self._keep = keep
         self._incident = incident
+        self.concerned: str | None = None  # the name of the trouble that the last step was a part of: it may be over
 
     @property
     def present(self) -> str | None:
@@ -38,12 +39,15 @@ class Casebook:
         old = self._incident
         name = old.id if old else self._guard.name_incident(self._name) if after.phase in OPENS else ""
         new = follow(old, before, after, target=self._name, instance=instance, new_id=name, now=now)
+        self.concerned = None
         if new is None:
             return
         shared = self._guard.shared_incident(self._name, new.id)
         if shared != name:
-            logger.warning("{}: its trouble is one with {}", self._name, shared)
+            log = logger.bind(whole=True, target=self._name, incident=shared)
+            log.warning("{}: its trouble {} is one with {}", self._name, new.id, shared)
             new = replace(new, id=shared)
+        self.concerned = new.id
         self._incident = None if new.closed_at is not None else new
         if new != old:
             _tell(old, new)
@@ -52,13 +56,16 @@ class Casebook:
 
 def _tell(before: Incident | None, after: Incident) -> None:
     """Tell of a trouble by its name: that it began, its cause once that is known, and what ended it."""
+    log = logger.bind(whole=True, target=after.target, incident=after.id)
     if before is None:
-        logger.warning("{}: incident {} begins", after.target, after.id)
+        log.warning("{}: incident {} begins", after.target, after.id)
     if after.diagnosis is not None and (before is None or before.diagnosis != after.diagnosis):
         found = after.diagnosis
         level = "WARNING" if found.helps_restart else "ERROR"  # only a person can mend it
         cure = f"; the cure: {found.cure}" if found.cure else ""
-        logger.log(level, "{}: incident {}: {}: {}{}", after.target, after.id, found.cause, found.says, cure)
+        log.bind(cause=str(found.cause)).log(
+            level, "{}: incident {}: {}: {}{}", after.target, after.id, found.cause, found.says, cure
+        )
     if after.ending is not None and after.closed_at is not None:
         lasted_s = after.closed_at - after.opened_at
-        logger.info("{}: incident {} is over after {:.0f}s: {}", after.target, after.id, lasted_s, after.ending)
+        log.info("{}: incident {} is over after {:.0f}s: {}", after.target, after.id, lasted_s, after.ending)

@@ -146,7 +146,7 @@ class Runner:
 
     def note(self, act: Act, case: Case) -> None:
         """Look into it and write down that it would have been done; nothing comes back."""
-        self._start("note", self._acts.note(act, case))
+        self._start("note", self._note(act, case))
 
     def watch_cure(self, cause: Cause) -> None:
         """Look whether anything has changed about what stands in the way of a restart."""
@@ -159,9 +159,10 @@ class Runner:
         writing = self._store.keep_incident(incident, now=self._clock(), instead_of=instead_of)
         self._spawn(self._write(writing), name="incident")
 
-    def record(self, transition: Transition, instance: str | None) -> None:
+    def record(self, transition: Transition, instance: str | None, *, incident: str | None) -> None:
         """Write a change of phase where it survives us; changes may come faster than the disk takes them."""
-        self._spawn(self._write(self._store.record(self._name, transition, instance=instance)), name="record")
+        writing = self._store.record(self._name, transition, instance=instance, incident=incident)
+        self._spawn(self._write(writing), name="record")
 
     def remember(self, baseline: Baseline) -> None:
         """Write down what was learned of the target."""
@@ -305,6 +306,14 @@ class Runner:
         )
 
     async def _act(self, act: Act, case: Case) -> None:
+        with logger.contextualize(incident=case.incident):
+            await self._do(act, case)
+
+    async def _note(self, act: Act, case: Case) -> None:
+        with logger.contextualize(incident=case.incident):
+            await self._acts.note(act, case)
+
+    async def _do(self, act: Act, case: Case) -> None:
         await self._told(TOLD_WITHIN_S)
         self._cure.begin()
         outcome = await self._acts.do(act, case)

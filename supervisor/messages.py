@@ -103,8 +103,8 @@ class Errands(Protocol):
         """Write an incident down where it survives us; `instead_of` is the name it went by before."""
         ...
 
-    def record(self, transition: Transition, instance: str | None) -> None:
-        """Write a change of phase where it survives us."""
+    def record(self, transition: Transition, instance: str | None, *, incident: str | None) -> None:
+        """Write a change of phase where it survives us, with the id of the incident that it is a part of."""
         ...
 
     def remember(self, baseline: Baseline) -> None:

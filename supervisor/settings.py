@@ -50,6 +50,7 @@ class DaemonSettings(Section):
     mode: Literal["enforce", "observe"] = "enforce"
     valid_for_s: Positive = 15.0
     log_level: Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["auto", "text", "json"] = "auto"
 
 
 class HttpSettings(Section):

@@ -13,7 +13,7 @@ from typing import TextIO
 
 from loguru import logger
 
-from supervisor import __version__, logs, settings_file
+from supervisor import __version__, build, logs, settings_file
 from supervisor.daemon import Daemon, Listeners
 from supervisor.errors import SettingsError, StartupError
 from supervisor.publish.agent import listen as bind_agent
@@ -110,7 +110,8 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.check:
         print(f"{path}: good; backends: {len(settings.backends)}, routers: {len(settings.routers)}")  # noqa: T201
         return 0
-    logs.set_up(settings.daemon.log_level)
+    logs.hide(build.secrets(settings))
+    logs.set_up(settings.daemon.log_level, form=settings.daemon.log_format)
     faulthandler.enable()  # a watchdog that strikes leaves in the log what stood still
     try:
         supervise(settings)

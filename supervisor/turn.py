@@ -112,7 +112,11 @@ class Keeper:
         self.inbox.put_nowait(message)
 
     async def run(self) -> None:
-        """Take a turn for every message, for ever."""
+        """Take a turn for every message, for ever; what is logged meanwhile, by its errands too, names the target."""
+        with logger.contextualize(target=self.name):
+            await self._take_turns()
+
+    async def _take_turns(self) -> None:
         while True:
             try:
                 # Our own heartbeat, on the monotonic clock: a wall clock set back would hold the scheduler up.
@@ -121,7 +125,8 @@ class Keeper:
             except TimeoutError:
                 message = Due()
             try:
-                self.turn(message)
+                with logger.contextualize(incident=self._casebook.present):
+                    self.turn(message)
             except Exception as error:  # noqa: BLE001 - the one place: a fault of ours must cost no target its owner
                 logger.opt(exception=error).error("{}: our own turn failed; nothing is held against it", self.name)
                 self.evidence = replace(self.evidence, blind_detail=f"our own turn failed: {error}")
@@ -304,8 +309,9 @@ class Keeper:
             case Announce():
                 self._publish(self.snapshot())
             case Record():
-                log_transition(self.name, action.transition)
-                self._errands.record(action.transition, self.evidence.instance)
+                incident = self._casebook.concerned
+                log_transition(self.name, action.transition, incident=incident)
+                self._errands.record(action.transition, self.evidence.instance, incident=incident)
             case Act():
                 instance = self.evidence.instance or self.evidence.old_instance
                 self._errands.act(action, self._case(instance, now=now))

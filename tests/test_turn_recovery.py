@@ -107,6 +107,11 @@ def test_an_incident_is_opened_before_the_act_and_closed_by_the_first_good_answe
     assert (first.id, first.closed_at, first.instance) == (last.id, None, "one")
     assert (last.ending, last.closed_at) == (Ending.OUR_RESTART, story.now)
     assert story.keeper.snapshot().incident is None
+    parts = story.ledger.incidents_of
+    begins = parts.index(first.id)
+    # The change that ends it is a part of it too; what went before it was not.
+    assert (set(parts[:begins]), set(parts[begins:])) == ({None}, {first.id})
+    assert story.ledger.transitions[-1].after is Phase.UP
 
 
 def test_what_an_operator_does_is_no_incident() -> None:

@@ -21,6 +21,8 @@ def lines(answer: Answer, *, width: int) -> list[str]:
     evidence = statements(answer.get("statements"), width=width, indent="  ")
     if evidence:
         told += ["", "Evidence now, with its age:", *evidence]
+    if incident := answer.get("incident"):
+        told += ["", f"Incident: {clean(incident)}"]
     return [*told, "", *_history(answer, width=width)]
 
 
@@ -46,7 +48,8 @@ def _history(answer: Answer, *, width: int) -> list[str]:
     for each in reversed(transitions):
         head = f"  {_local(each.get('at'))}  "
         step = f"{clean(each.get('before'))} -> {clean(each.get('after'))}: "
-        told += hanging(head, f"{step}{clean(each.get('message'))} ({clean(each.get('reason'))})", width=width)
+        of = f" [{clean(each['incident'])}]" if each.get("incident") else ""
+        told += hanging(head, f"{step}{clean(each.get('message'))} ({clean(each.get('reason'))}){of}", width=width)
         if each is last_trouble:
             told += statements(each.get("statements"), width=width, indent="      ")
     return told

@@ -89,9 +89,14 @@ def without_secrets(text: str) -> str:
     return _scrubbed(text, is_line=True)
 
 
+def without_credentials(text: str) -> str:
+    """Return words with what is a secret by its shape hidden: in an address, in a header, or as keys are made."""
+    text = CREDENTIALS.sub(rf"\1{MASK}@", text)
+    return KNOWN_SHAPES.sub(MASK, SCHEME.sub(rf"\1{MASK}", BEARER.sub(rf"\1\2{MASK}", text)))
+
+
 def _scrubbed(text: str, *, is_line: bool) -> str:
-    text = CREDENTIALS.sub(rf"\1{MASK}@", text[:MOST_READ])
-    text = KNOWN_SHAPES.sub(MASK, SCHEME.sub(rf"\1{MASK}", BEARER.sub(rf"\1\2{MASK}", text)))
+    text = without_credentials(text[:MOST_READ])
     for pattern in IN_A_LINE if is_line else IN_AN_ARGUMENT:
         text = pattern.sub(_hidden, text)
     return text

@@ -27,8 +27,8 @@ class Memory:
 
 def record(database: Connection, row: tuple[str | None, ...]) -> None:
     """Write down a change of phase."""
-    columns = "at, target, before, after, verdict, reason, message, instance, statements"
-    insert = f"INSERT INTO transitions ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+    columns = "at, target, before, after, verdict, reason, message, instance, statements, incident"
+    insert = f"INSERT INTO transitions ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
     _prune(database, "transitions", newest=database.execute(insert, row).lastrowid or 0)
 
 

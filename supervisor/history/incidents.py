@@ -35,6 +35,8 @@ def keep(database: Connection, incident: Incident, *, instead_of: str | None) ->
     number = database.execute(_UPSERT, incident_rows.row(incident_rows.as_written(before, incident))).lastrowid or 0
     if instead_of is not None:
         database.execute("UPDATE incidents SET was = ? WHERE id = ? AND target = ?", (instead_of, *name))
+        moved = "UPDATE transitions SET incident = ? WHERE incident = ? AND target = ?"
+        database.execute(moved, (incident.id, instead_of, incident.target))
     if row is None:
         # A target has one trouble at a time: nobody came to write down the end of an older one.
         close = "UPDATE incidents SET closed_at = ? WHERE target = ? AND id != ? AND closed_at IS NULL"

@@ -18,7 +18,7 @@ from supervisor.core.statements import Statement, Witness
 MOST_SECONDS = 1000  # of one kind; far more than is ever kept
 LONGEST_SAYS = 300
 FIRST_YEAR, LAST_YEAR = 1970, 9000
-COLUMNS = ("at", "before", "after", "verdict", "reason", "message", "statements")
+COLUMNS = ("at", "before", "after", "verdict", "reason", "message", "statements", "incident")
 
 
 def statements_text(statements: Sequence[Statement], *, at: float) -> str:

@@ -59,12 +59,14 @@ class Store:
         """Return what an earlier daemon knew of `target`; restarts within `window_s`."""
         return await self._call(lambda database: changes.remember(database, target, window_s=window_s))
 
-    async def record(self, target: str, transition: Transition, *, instance: str | None) -> None:
-        """Write down a change of phase."""
+    async def record(
+        self, target: str, transition: Transition, *, instance: str | None, incident: str | None = None
+    ) -> None:
+        """Write down a change of phase, and the incident that it is a part of."""
         judgement = transition.judgement
         row = (_now(), target, transition.before, transition.after)
         said = rows.statements_text(judgement.statements, at=transition.at)
-        why = (judgement.verdict, judgement.reason, rows.text(judgement.message), instance, said)
+        why = (judgement.verdict, judgement.reason, rows.text(judgement.message), instance, said, incident)
         await self._call(lambda database: changes.record(database, (*row, *why)))
 
     async def transitions(self, target: str, *, limit: int) -> list[dict[str, Any]]:

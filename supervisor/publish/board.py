@@ -103,7 +103,8 @@ class Board:
         if self.document.revision != revision:
             self.feed.tell("liveness", self.document.line)
         if before is not None and (change := transition(before.state, snapshot.state)):
-            self.feed.tell("transition", line(self._told(snapshot.name, change)))
+            incident = snapshot.incident or before.incident  # which may have ended with it
+            self.feed.tell("transition", line(self._told(snapshot.name, change, incident=incident)))
         self.feed.wake()
 
     async def change(self) -> None:
@@ -183,7 +184,7 @@ class Board:
             valid_for_s=self._valid_for_s,
         )
 
-    def _told(self, name: str, change: Transition) -> dict[str, Any]:
+    def _told(self, name: str, change: Transition, *, incident: str | None) -> dict[str, Any]:
         return {
             "target": name,
             "before": str(change.before),
@@ -191,6 +192,7 @@ class Board:
             "reason": change.judgement.reason,
             "message": change.judgement.message,
             "at": self._clocks.iso(change.at),
+            "incident": incident,
         }
 
     def _entries(self, now: float) -> list[dict[str, Any]]:

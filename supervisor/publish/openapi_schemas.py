@@ -92,6 +92,7 @@ TRANSITION = record(
         "reason": maybe("Why, for machines."),
         "message": maybe("Why, for people."),
         "statements": several(STATEMENT, "What it rested on."),
+        "incident": maybe("The id of the trouble that it is a part of."),
     },
     "One change of phase.",
 )
@@ -108,6 +109,7 @@ WHY = record(
         "reason": REASON,
         "message": text("Why, for people."),
         "since": time("When it came into its present phase."),
+        "incident": maybe("The id of the trouble it is in."),
         "statements": several(
             {
                 **STATEMENT,

@@ -22,6 +22,7 @@ def why(snapshot: Snapshot, *, clocks: Clocks, transitions: list[dict[str, Any]]
         "reason": judgement.reason,
         "message": judgement.message,
         "since": clocks.iso(state.since),
+        "incident": snapshot.incident,
         "statements": [_statement(each, clocks=clocks) for each in said],
         "transitions": transitions,
         "note": UNREADABLE if transitions is None else None,

@@ -21,6 +21,7 @@ class Ledger:
     acts: list[tuple[Act, str | None]] = field(default_factory=list)
     cases: list[Case] = field(default_factory=list)
     incidents: list[Incident] = field(default_factory=list)
+    incidents_of: list[str | None] = field(default_factory=list)  # of each transition
     renamed: list[str] = field(default_factory=list)
     told: list[Snapshot] = field(default_factory=list)
     paces: list[float] = field(default_factory=list)
@@ -55,8 +56,15 @@ class Ledger:
         self.incidents.append(incident)
         self.renamed += [instead_of] if instead_of else []
 
-    def record(self, transition: Transition, instance: str | None) -> None:  # noqa: ARG002 - the Protocol's
+    def record(
+        self,
+        transition: Transition,
+        instance: str | None,  # noqa: ARG002 - the Protocol's
+        *,
+        incident: str | None,
+    ) -> None:
         self.lines.append(f"record {transition.after}")
+        self.incidents_of.append(incident)
         self.transitions.append(transition)
 
     def remember(self, baseline: Baseline) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from supervisor.core.cause import Cause, Diagnosis
 from supervisor.core.incident import Ending
+from supervisor.core.state import Phase, Transition
 from supervisor.history.incidents import KEPT, PRUNED_EVERY
-from tests.history.kept import NO_VRAM, NOW, ago_s, edit, incident, opened, query
+from tests.history.kept import HUNG, NO_VRAM, NOW, ago_s, edit, incident, opened, query
 
 SHARED = "20261123-115958-code"
 OWN = "20261123-120000-general"
@@ -195,6 +196,18 @@ async def test_a_trouble_that_turns_out_to_be_shared_goes_by_the_other_name_from
 
     assert (listed["id"], listed["targets"], found) == (SHARED, ["code", "general"], None)
     assert by_its_old_name == {**listed, "evidence": []}
+
+
+async def test_changes_of_phase_go_by_the_name_that_their_trouble_goes_by(tmp_path: Path) -> None:
+    change = Transition(before=Phase.UP, after=Phase.BACKOFF, at=NOW, judgement=HUNG)
+    async with opened(tmp_path / "history.sqlite") as store:
+        await store.record("general", change, instance=None)
+        await store.record("general", change, instance=None, incident=OWN)
+        await store.record("code", change, instance=None, incident=OWN)
+        await store.keep_incident(incident(SHARED), now=NOW, instead_of=OWN)
+        told = [await store.transitions(name, limit=10) for name in ("general", "code")]
+
+    assert [[each["incident"] for each in changes] for changes in told] == [[SHARED, None], [OWN]]
 
 
 async def test_a_name_that_was_never_written_can_be_given_up(tmp_path: Path) -> None:

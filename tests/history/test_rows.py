@@ -39,7 +39,7 @@ def fell(*, at: float = 100.0, after: Phase = Phase.BACKOFF) -> Transition:
 
 async def test_a_change_is_told_again_with_what_every_witness_said(tmp_path: Path) -> None:
     store = Store(tmp_path / "history.sqlite")
-    await store.record("general", fell(), instance="4f1e")
+    await store.record("general", fell(), instance="4f1e", incident="20261123-120000-general")
     (told,) = await store.transitions("general", limit=10)
     store.close()
 
@@ -56,6 +56,7 @@ async def test_a_change_is_told_again_with_what_every_witness_said(tmp_path: Pat
             {"witness": "cpu", "says": "idle ?", "age_s": 4.4},
             {"witness": "canary", "says": "x" * LONGEST_SAYS, "age_s": None},
         ],
+        "incident": "20261123-120000-general",
     }
 
 
@@ -168,7 +169,7 @@ def test_no_stored_value_whatever_makes_reading_raise(stored: Any, row: list[Any
     text = json.dumps(stored)
 
     read = [rows.baseline(text), rows.baseline(stored)]
-    told = [rows.transition(row), rows.transition(["2026-11-23T12:00:00+00:00", *row[:5], text])]
+    told = [rows.transition(row), rows.transition(["2026-11-23T12:00:00+00:00", *row[:5], text, None])]
 
     assert all(each is None or isinstance(each, Baseline) for each in read)
     assert all(each is None or isinstance(each["statements"], list) for each in told)

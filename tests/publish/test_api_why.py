@@ -56,6 +56,7 @@ async def test_the_story_comes_with_its_evidence_and_what_led_there(served: Serv
         "reason": "CanaryAnswered",
         "message": "first token after 41 ms",
         "since": "2026-11-23T11:59:58.000Z",
+        "incident": None,
         "statements": [
             {
                 "witness": "engine",

@@ -71,9 +71,24 @@ async def test_a_change_is_told_at_once_with_the_whole_document_and_the_transiti
         "reason": "CountersStanding",
         "message": "no progress, cpu idle",
         "at": "2026-11-23T11:59:58.000Z",
+        "incident": None,
     }
     assert of_router.data["target"] == "router"
     assert [each.id.rpartition(".")[2] for each in (liveness, transition, of_router)] == ["2", "3", "4"]
+
+
+async def test_a_change_names_the_trouble_that_it_is_a_part_of_although_it_ends_it() -> None:
+    board = Time().board(snapshot())
+    ill = replace(SICK, incident="20261123-115958-planner")
+
+    async with telling(board) as (client, _, _), listening(client) as ear:
+        await ear.hear_next("liveness", "fresh")
+        board.put(ill)
+        _, begins = await ear.hear_next("liveness", "transition")
+        board.put(snapshot())
+        _, ends = await ear.hear_next("liveness", "transition")
+
+    assert [each.data["incident"] for each in (begins, ends)] == [ill.incident] * 2
 
 
 async def test_every_phase_that_is_passed_through_is_told_even_between_two_wakings() -> None:
