@@ -29,6 +29,7 @@ OLDEST: Final = 2
 VERSION_TIMEOUT_S: Final = 20
 RUN_TIMEOUT_S: Final = 300
 FILE: Final = REPOSITORY / "compose" / "docker-compose.yml"
+PROXY_FILE: Final = REPOSITORY / "compose" / "docker-proxy.yml"
 
 
 class ComposeFailed(Exception):
@@ -43,6 +44,7 @@ class Compose:
     project: str
     variables: Mapping[str, str]
     file: Path = FILE
+    more: Sequence[Path] = ()  # files that change it
 
     def run(self, *arguments: str) -> str:
         """Run compose and return what it printed.
@@ -52,16 +54,7 @@ class Compose:
         """
         outside = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
         done = subprocess.run(
-            [
-                *self.command,
-                "--project-name",
-                self.project,
-                "--env-file",
-                os.devnull,
-                "--file",
-                str(self.file),
-                *arguments,
-            ],
+            [*self.command, *self._flags(), *arguments],
             env={**outside, **self.variables},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -74,7 +67,8 @@ class Compose:
         return done.stdout
 
     def _flags(self) -> list[str]:
-        return ["--project-name", self.project, "--env-file", os.devnull, "--file", str(self.file)]
+        files = [word for file in (self.file, *self.more) for word in ("--file", str(file))]
+        return ["--project-name", self.project, "--env-file", os.devnull, *files]
 
     def services(self, *profile: str) -> dict[str, dict[str, Any]]:
         """Return the services as compose understands them, by name."""

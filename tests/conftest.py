@@ -29,6 +29,14 @@ def engine() -> Iterator[docker.DockerClient]:
 
 
 @pytest.fixture(scope="session")
+def engine_host(engine: docker.DockerClient) -> str:
+    """That engine's address."""
+    host = find().host
+    assert host is not None, f"{engine.api.base_url} does not answer any more"
+    return host
+
+
+@pytest.fixture(scope="session")
 def image(engine: docker.DockerClient) -> str:
     """The tag of the model server's image."""
     return ensure_image(engine)

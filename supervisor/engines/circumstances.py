@@ -14,6 +14,7 @@ from supervisor.engines.masked import masked
 MOST = 64  # circumstances of one target
 MOST_OF_A_PATH = 300  # characters
 MISSING = "missing"
+HIDDEN = "not for us to see"
 LOOPBACK = "127.0.0.1"
 PORT_FLAG, ADDRESS_FLAG = "--port", "--host"
 # A word is a file's name without any directory if it ends in something like .gguf; a number or an address does not.

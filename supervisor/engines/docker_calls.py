@@ -22,6 +22,11 @@ from supervisor.errors import EngineRefused, EngineUnreachable, SupervisorError,
 
 T = TypeVar("T")
 
+# From whoever stands before the engine: a proxy, or an authorisation plugin of the engine's own.
+DENIED = 403
+NO_ENGINE_BEHIND = frozenset({502, 503, 504})
+ALLOW = "let the proxy or the plugin allow the calls that docs/security.md lists"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owed:
@@ -108,20 +113,34 @@ async def _finished(future: Future[Any]) -> None:
 
 def translated(error: Exception, *, what: str, host: str) -> SupervisorError:
     """Return our error for one of the SDK's."""
-    if isinstance(error, NotFound):
-        return TargetMissing(f"Docker did not {what}: {_words(error)}")
-    if isinstance(error, APIError) and error.response is not None:
-        return EngineRefused(f"Docker did not {what}: {_words(error)}")
-    return EngineUnreachable(f"Docker did not {what}: no answer at {host}: {reason(error)}")
+    answer = _answer(error)
+    if answer is None or answer.status_code in NO_ENGINE_BEHIND:
+        return EngineUnreachable(f"Docker did not {what}: no answer at {host}: {reason(error)}")
+    if answer.status_code == DENIED:
+        return EngineRefused(f"Docker did not {what}: {reason(error)}")
+    kind = TargetMissing if isinstance(answer, NotFound) else EngineRefused
+    return kind(f"Docker did not {what}: {_words(answer)}")
+
+
+def _answer(error: BaseException) -> APIError | None:
+    """Return what came over HTTP instead of what was asked for; None where nothing came."""
+    answers = (cause for cause in _causes(error) if isinstance(cause, APIError) and cause.response is not None)
+    return next(answers, None)
 
 
 def _words(error: APIError) -> str:
-    """Return the engine's own words, which may quote the command line of a container."""
-    return without_secrets(str(error.explanation or error))
+    """Return the engine's own words, which may quote the command line of a container; of a page nothing."""
+    words = str(error.explanation or error)
+    return str(error.status_code) if words.lstrip().startswith("<") else without_secrets(words)
 
 
 def reason(error: BaseException) -> str:
     """Return why the engine could not be talked to, in words that say what to do."""
+    answer = _answer(error)
+    if answer is not None and answer.status_code == DENIED:
+        return f"it was denied before it came to the engine ({_words(answer)}); {ALLOW}"
+    if answer is not None and answer.status_code in NO_ENGINE_BEHIND:
+        return f"a proxy answers, and no engine behind it ({answer.status_code}); is the engine running?"
     chain = list(_causes(error))
     if any(isinstance(cause, PermissionError) for cause in chain):
         return "permission denied; run the daemon as root or in the group that owns the socket"

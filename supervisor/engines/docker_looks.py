@@ -5,9 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 from docker import APIClient
-from docker.errors import NotFound
+from docker.errors import APIError, NotFound
 
-from supervisor.engines.circumstances import MISSING
+from supervisor.engines.circumstances import HIDDEN, MISSING
+from supervisor.engines.docker_calls import DENIED
 from supervisor.engines.docker_circumstances import Around, made_for, neighbour_of
 from supervisor.engines.docker_facts import PS_ARGUMENTS, read_top
 from supervisor.engines.docker_pool import SDK_ERRORS, connect
@@ -44,12 +45,11 @@ def processes(client: APIClient, container: Attributes) -> list[dict[str, Any]]:
 def around(client: APIClient, container: Attributes) -> Around:
     """Return what the engine has around a container."""
     neighbour = neighbour_of(container)
-    beside = _or_none(client.inspect_container, neighbour) if neighbour else None
     networks = client.networks() if made_for(container) else []
     return Around(
         has_image=_or_none(client.inspect_image, container["Image"]) is not None,
         networks={each["Name"]: each["Id"] for each in networks},
-        neighbour=beside["State"]["Status"] if beside else MISSING,
+        neighbour=_state(client, neighbour) if neighbour else MISSING,
     )
 
 
@@ -69,6 +69,17 @@ def remembered(host: str, *, timeout_s: float) -> Memory:
             keeps_containers=info.get("LiveRestoreEnabled", False),
             asked_at=now.timestamp() if now else 0.0,
         )
+
+
+def _state(client: APIClient, neighbour: str) -> str:
+    """Return the state of a container that is not ours, and that a proxy may let us know nothing of."""
+    try:
+        beside = _or_none(client.inspect_container, neighbour)
+    except APIError as error:
+        if error.status_code == DENIED:
+            return HIDDEN
+        raise
+    return str(beside["State"]["Status"]) if beside else MISSING
 
 
 def _or_none(inspect: Callable[[str], Attributes], what: str) -> Attributes | None:

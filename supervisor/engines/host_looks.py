@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from supervisor.engines.circumstances import MISSING, Executable, File, Place, Port, Thing
+from supervisor.engines.circumstances import HIDDEN, MISSING, Executable, File, Place, Port, Thing
 from supervisor.errors import EngineUnreachable
 from supervisor.own_thread import OwnThread
 
@@ -21,7 +21,6 @@ T = TypeVar("T")
 
 NO_ANSWER = "no answer"
 ITS_OWN = "its own"
-HIDDEN = "not for us to see"
 UNKNOWN = "unknown"
 NOT_THERE = (FileNotFoundError, NotADirectoryError, ValueError)  # the last: a name that no file can have
 OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})  # says nothing about the port

@@ -15,9 +15,9 @@ from loguru import logger
 from supervisor.core.observations import EngineSeen, Life
 from supervisor.engines import systemd_cgroup, systemd_journal
 from supervisor.engines.base import Changed, Description
-from supervisor.engines.circumstances import MISSING, Executable
+from supervisor.engines.circumstances import HIDDEN, MISSING, Executable
 from supervisor.engines.docker_ends import ENDED, Ends
-from supervisor.engines.host_looks import HIDDEN, HostLooks
+from supervisor.engines.host_looks import HostLooks
 from supervisor.engines.systemd_acts import DONE, act, why_not
 from supervisor.engines.systemd_bus import Connection, SystemBus
 from supervisor.engines.systemd_ends import EXEC, SET_UP, set_up_failure

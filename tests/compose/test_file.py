@@ -1,6 +1,7 @@
 """compose/docker-compose.yml as a real Compose reads it."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from supervisor.settings_file import load
 from testbed.cache import REPOSITORY
-from testbed.compose import FILE, Compose, ComposeFailed
+from testbed.compose import FILE, PROXY_FILE, Compose, ComposeFailed
 from tests.compose.conftest import MODELS, flag
 
 ASKED_FOR = {"MODELS_DIR": "/srv/models", "DOCKER_GID": "999"}
@@ -71,7 +72,7 @@ def test_what_only_the_user_can_know_is_asked_for_by_name(command: list[str], mi
 
 
 def test_every_variable_is_explained_in_the_example_with_its_default() -> None:
-    used = dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", FILE.read_text()))
+    used = dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", FILE.read_text() + PROXY_FILE.read_text()))
     explained = re.findall(r"^# ([A-Z_]+)=(\S*)$", (FILE.parent / ".env.example").read_text(), re.MULTILINE)
 
     assert set(used.items()) <= set(explained)
@@ -162,3 +163,36 @@ def test_our_own_containers_give_up_every_power_they_do_not_need(services: Servi
     assert own["cap_drop"] == ["ALL"]
     assert own["read_only"] is True
     assert own["security_opt"] == ["no-new-privileges:true"]
+
+
+@pytest.fixture
+def behind_proxy(compose: Compose) -> Services:
+    """The stack where a proxy stands before the engine."""
+    return replace(compose, more=[PROXY_FILE]).services()
+
+
+def test_with_the_proxy_only_that_may_use_the_engine(behind_proxy: Services) -> None:
+    proxy = behind_proxy["docker-proxy"]
+    holders = {name for name in behind_proxy if "/var/run/docker.sock" in mounts_of(behind_proxy, name)}
+
+    assert holders == {"docker-proxy"}
+    assert (proxy["cap_drop"], proxy["read_only"], proxy["network_mode"]) == (["ALL"], True, "none")
+
+
+def test_behind_the_proxy_the_supervisor_has_whatever_else_it_had(services: Services, behind_proxy: Services) -> None:
+    before, after = mounts_of(services, "supervisor"), mounts_of(behind_proxy, "supervisor")
+
+    assert before.keys() - after.keys() == {"/var/run/docker.sock"}
+    assert after.keys() - before.keys() == {"/run/benchai-docker-proxy"}
+    assert [target for target in before.keys() & after.keys() if before[target] != after[target]] == []
+
+
+def test_the_proxy_lets_through_the_containers_of_the_stack(behind_proxy: Services) -> None:
+    names = {name: service["container_name"] for name, service in behind_proxy.items()}
+    expression = behind_proxy["docker-proxy"]["environment"]["CONTAINERS"]
+
+    assert {name for name, known in names.items() if re.fullmatch(expression, known)} == set(MODELS)
+
+
+def mounts_of(services: Services, name: str) -> dict[str, Any]:
+    return {mount["target"]: mount for mount in services[name].get("volumes", ())}

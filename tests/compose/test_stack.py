@@ -10,7 +10,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from docker.errors import ImageNotFound
 from testbed import tiny_projector
 from testbed.base_image import ensure_base_image
 from testbed.clients import LOOPBACK, wait_until
-from testbed.compose import Compose
+from testbed.compose import PROXY_FILE, Compose, ComposeFailed
 from testbed.container_servers import ContainerServers
 from testbed.engine import find
 from tests.cannot import cannot
@@ -33,13 +33,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # the first run makes
 PROJECT: Final = "benchai-testbed-compose"
 OUR_IMAGE: Final = "benchai-testbed/supervisor"
 HAPROXY_IMAGE: Final = "benchai-testbed/haproxy"
-CONTAINERS: Final = frozenset(f"benchai-{name}" for name in (*MODELS, "supervisor", "router", "haproxy"))
+CONTAINERS: Final = frozenset(
+    f"benchai-{name}" for name in (*MODELS, "supervisor", "router", "haproxy", "docker-proxy")
+)
 PORTS: Final = (8085, 8090, 8091, 8092, 8093, 8094, 8099)
 DOWN: Final = ("--profile", "demo", "--profile", "haproxy", "down", "--volumes", "--timeout", "2")
 STATUS_URL: Final = f"http://{LOOPBACK}:8090/v1/status"
 ROUTER_URL: Final = f"http://{LOOPBACK}:8085/v1/chat/completions"
 SEED: Final = {"model": "auto", "messages": [{"role": "user", "content": "say hi"}], "max_tokens": 10}
 SEED_WITHIN_S: Final = 5.0
+OPEN_THE_ENGINES: Final = "import socket; socket.socket(socket.AF_UNIX).connect('/var/run/docker.sock')"
 HEARD_WITHIN_S: Final = 1.0  # HAProxy asks twice a second
 
 
@@ -101,14 +104,15 @@ def stack(
     }
     compose = Compose(command=command, project=PROJECT, variables=variables)
     put_models(models, compose.services(), model)
-    compose.run(*DOWN)  # what an interrupted run left; nobody else uses this project's name
+    whole = replace(compose, more=[PROXY_FILE])
+    whole.run(*DOWN)  # what an interrupted run left; nobody else uses this project's name
     must_be_free(engine)
     try:
         # Not with --wait: Compose 2.26 takes a health check that is switched off for one that fails.
         compose.run("--profile", "demo", "up", "--build", "--detach")
         yield Stack(compose, engine)
     finally:
-        compose.run(*DOWN)
+        whole.run(*DOWN)
         with contextlib.suppress(ImageNotFound):
             engine.images.remove(OUR_IMAGE, force=True)
 
@@ -217,6 +221,22 @@ def test_haproxy_takes_the_demo_routers_place_and_obeys(stack: Stack, servers: C
     assert {name for name, _ in stack.lives() - before} == {"general"}
 
 
+def test_behind_the_proxy_the_supervisor_has_no_socket_of_the_engines_and_does_its_work(stack: Stack) -> None:
+    haproxy_image(stack.engine)
+    behind = replace(stack.compose, more=[PROXY_FILE])
+    behind.run("up", "--detach", "--no-deps", "docker-proxy", "supervisor")
+    wait_until(lambda: stack.health("supervisor") == "healthy", "the supervisor healthy", within_s=30.0)
+    stack.wait_ready()
+    before = stack.lives()
+
+    behind.run("exec", "-T", "supervisor", "benchai-supervisorctl", "restart", "code")
+    with pytest.raises(ComposeFailed):
+        behind.run("exec", "-T", "supervisor", "python", "-c", OPEN_THE_ENGINES)
+
+    assert {name for name, _ in stack.lives() - before} == {"code"}
+    assert "403" not in behind.run("logs", "docker-proxy")
+
+
 def answers() -> bool:
     try:
         return bool(ask_seed())
@@ -225,7 +245,7 @@ def answers() -> bool:
 
 
 def test_down_with_volumes_leaves_nothing(stack: Stack) -> None:
-    stack.compose.run(*DOWN)
+    replace(stack.compose, more=[PROXY_FILE]).run(*DOWN)
 
     label = f"com.docker.compose.project={PROJECT}"
     assert stack.engine.containers.list(all=True, filters={"label": label}) == []

@@ -60,10 +60,10 @@ class Ward(Leaving):
         shutil.copyfile(self._model, aside)
         aside.rename(self.model(name))
 
-    def comes_up(self, *, sections: str = "", wait: bool = True, **daemon: object) -> None:
-        """Start the daemon, and wait until all are ready."""
+    def comes_up(self, *, host: str | None = None, sections: str = "", wait: bool = True, **daemon: object) -> None:
+        """Start the daemon, with the engine at `host`, and wait until all are ready."""
         self.daemon.write_settings(
-            f"[docker]\nhost = {toml(find().host)}\n{sections}{''.join(self._backends)}", **daemon
+            f"[docker]\nhost = {toml(host or find().host)}\n{sections}{''.join(self._backends)}", **daemon
         )
         self.starts(wait=wait)
 

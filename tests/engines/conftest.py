@@ -6,10 +6,12 @@ from pathlib import Path
 import docker
 import pytest
 
+from testbed.docker_proxy import DockerProxy
 from testbed.engine import find
 from testbed.systemd_host import SystemdHost, in_container, obstacle
 from tests.cannot import cannot
 from tests.engines.bench import Bench, DockerBench, ProcessBench
+from tests.engines.docker_power import WHAT_TO_DO, little_power
 from tests.engines.private_engine import PrivateEngine
 from tests.engines.systemd_bench import SystemdBench
 
@@ -25,9 +27,25 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     elif request.param == "systemd":
         bench = SystemdBench(request.getfixturevalue("systemd_host"))
     else:
-        bench = _docker_bench(request.getfixturevalue("engine"), request.getfixturevalue("image"))
+        client, image = request.getfixturevalue("engine"), request.getfixturevalue("image")
+        bench = DockerBench(client, image, request.getfixturevalue("allowed").host)
     yield bench
     await bench.close()
+
+
+@pytest.fixture(scope="session")
+def docker_proxy(engine_host: str) -> Iterator[DockerProxy]:
+    """The engine with little power: what docs/security.md does not list is denied."""
+    with little_power(engine_host) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def allowed(docker_proxy: DockerProxy) -> Iterator[DockerProxy]:
+    """That proxy, and after the test that nothing was denied."""
+    before = len(docker_proxy.denied())
+    yield docker_proxy
+    assert docker_proxy.denied()[before:] == [], WHAT_TO_DO
 
 
 @pytest.fixture
