@@ -65,6 +65,12 @@ class Acts:
         self._leaves = False
         self._clock = clock
 
+    def settle(self, *, easing: Easing | None, given_back_s: float) -> None:
+        """Take what the settings say now for what they said before."""
+        self._easing = easing
+        if self._on_gpu is not None:
+            self._on_gpu.given_back_s = given_back_s
+
     def leave(self) -> None:
         """Do nothing more that nobody asked for; what has been begun goes on."""
         self._leaves = True

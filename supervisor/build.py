@@ -1,7 +1,7 @@
 """Put the parts together as the settings say. The only place that knows every engine and probe by name."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,18 +28,39 @@ from supervisor.probes.canary import Canary
 from supervisor.probes.easing import ModelEasing
 from supervisor.probes.known_errors import KNOWN_AS_BUSY, KNOWN_ERRORS
 from supervisor.probes.witness import witness
-from supervisor.settings import BackendSettings, RouterSettings, Settings, TargetSettings
+from supervisor.settings import BackendSettings, CanaryKind, RouterSettings, Settings, TargetSettings
+
+# What decides which server is looked at, and how: where one of these differs, nothing that was seen so far counts.
+WHICH_SERVER = ("url", "engine", "engine_name", "api_key", "progress", "canary_model")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What the settings as a whole mean for one target; two that are equal make the same target."""
+
+    wanted: TargetSettings
+    models: tuple[str, ...]
+    policy: Policy
+    ways: Mapping[str, CanaryKind]  # what a router is asked for, which the backends decide
+    is_on_this_host: bool  # else neither its processes nor its GPUs are ours to see
+    given_back_s: float  # how long the GPU memory of a life that has ended is waited for
+
+    def is_of_same_server(self, other: "Plan") -> bool:
+        """Whether what was seen by the other plan is true by this one."""
+        mine, its = self.wanted, other.wanted
+        is_alike = type(mine) is type(its) and bool(self.ways) == bool(other.ways)
+        return is_alike and all(getattr(mine, key) == getattr(its, key) for key in WHICH_SERVER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """One target's parts."""
 
+    plan: Plan
     identity: Identity
     policy: Policy
     engine: Engine
     engine_name: str
-    is_on_this_host: bool  # else neither its processes nor its GPUs are ours to see
     client: httpx.AsyncClient
     progress: ProgressProbe | None
     canary: CanaryProbe
@@ -47,54 +68,81 @@ class Target:
     secret: str
     ways: tuple[str, ...] = ()  # the aliases that a router is asked for, in turn
 
+    @property
+    def is_on_this_host(self) -> bool:
+        """Whether its processes and its GPUs are ours to see."""
+        return self.plan.is_on_this_host
 
-def engines(settings: Settings) -> dict[str, Engine]:
-    """Return every engine that some target needs, by the settings' word for it."""
+
+def engines(settings: Settings, known: Mapping[str, Engine] | None = None) -> dict[str, Engine]:
+    """Return every engine that some target needs, by the settings' word for it; those that are `known` stay."""
     makers: dict[str, Callable[[], Engine]] = {
         "docker": lambda: _docker(settings),
         "process": lambda: _process(settings),
         "systemd": lambda: SystemdEngine(bus=settings.systemd.bus, timeout_s=settings.systemd.timeout_s),
         "none": NoEngine,
     }
-    return {name: makers[name]() for name in dict.fromkeys(target.engine for target in settings.targets)}
+    there = dict(known or {})
+    return there | {each.engine: makers[each.engine]() for each in settings.targets if each.engine not in there}
 
 
-def target(settings: Settings, wanted: TargetSettings, known: dict[str, Engine]) -> Target:
+def plan(settings: Settings, wanted: TargetSettings) -> Plan:
+    """Return what the settings mean for one target."""
+    return Plan(
+        wanted=wanted,
+        models=settings.models_of(wanted),
+        policy=settings.policy_of(wanted),
+        ways=settings.ways_through(wanted) if isinstance(wanted, RouterSettings) else {},
+        is_on_this_host=_is_on_this_host(settings, wanted),
+        given_back_s=settings.recovery.vram_given_back_s,
+    )
+
+
+def target(settings: Settings, wanted: TargetSettings, known: Mapping[str, Engine]) -> Target:
     """Return the parts of one target."""
-    ways = settings.ways_through(wanted) if isinstance(wanted, RouterSettings) else {}
+    planned = plan(settings, wanted)
     client = http.client(wanted.url, api_key=wanted.api_key.get_secret_value())
-    is_backend = isinstance(wanted, BackendSettings)
-    models = settings.models_of(wanted)
-    model = wanted.canary_model or (models[0] if models else "auto")
     progress = witness(wanted.progress, client, model=wanted.canary_model)
+    return _target(planned, known[wanted.engine], client, progress)
+
+
+def changed(before: Target, after: Plan) -> Target:
+    """Return the parts of a target by another plan for the same server: what looks at it stays."""
+    return _target(after, before.engine, before.client, before.progress)
+
+
+def _target(planned: Plan, engine: Engine, client: httpx.AsyncClient, progress: ProgressProbe | None) -> Target:
+    wanted = planned.wanted
+    is_backend = isinstance(wanted, BackendSettings)
+    model = wanted.canary_model or (planned.models[0] if planned.models else "auto")
     return Target(
+        plan=planned,
         identity=Identity(
             name=wanted.name,
             kind="backend" if is_backend else "router",
             url=wanted.url.rstrip("/"),
-            models=models,
+            models=planned.models,
             restartable=wanted.engine != "none",
             has_counters=progress is not None,
             sleeps_after_s=wanted.sleeps_after_s,
             stands_in_for=wanted.stands_in_for if isinstance(wanted, BackendSettings) else None,
         ),
-        policy=settings.policy_of(wanted),
-        engine=known[wanted.engine],
+        policy=planned.policy,
+        engine=engine,
         engine_name=wanted.engine_name,
-        is_on_this_host=_is_on_this_host(settings, wanted),
         client=client,
         progress=progress,
         canary=Canary(
             client,
             kind=wanted.canary,
-            kinds=ways,
+            kinds=planned.ways,
             model=model,
             max_tokens=wanted.canary_max_tokens,
             checker=_checker(wanted),
         ),
         easing=ModelEasing(client, model=model) if is_backend else None,
         secret=wanted.api_key.get_secret_value(),
-        ways=tuple(ways),
+        ways=tuple(planned.ways),
     )
 
 
@@ -119,6 +167,20 @@ def rules(settings: Settings) -> Rules:
         groups={each.name: each.gpu_group for each in settings.targets if each.gpu_group},
         stand_ins={each.name: each.stands_in_for for each in settings.backends if each.stands_in_for},
     )
+
+
+def restartable(settings: Settings) -> tuple[str, ...]:
+    """Return the backends that we might restart, whose troubles may be one."""
+    return tuple(each.name for each in settings.backends if each.engine != "none")
+
+
+def programs(settings: Settings) -> dict[str, Program]:
+    """Return the commands that we run ourselves."""
+    return {
+        each.engine_name: Program(command=each.command, environment=each.environment, cwd=Path.cwd())
+        for each in settings.targets
+        if each.engine == "process"
+    }
 
 
 def exclusive(settings: Settings) -> dict[str, tuple[str, ...]]:
@@ -183,13 +245,8 @@ def _docker(settings: Settings) -> DockerEngine:
 
 
 def _process(settings: Settings) -> ProcessEngine:
-    programs = {
-        each.engine_name: Program(command=each.command, environment=each.environment, cwd=Path.cwd())
-        for each in settings.targets
-        if each.engine == "process"
-    }
     return ProcessEngine(
-        programs=programs,
+        programs=programs(settings),
         state_dir=settings.daemon.state_dir,
         log_max_bytes=settings.process.log_max_bytes,
         log_backups=settings.process.log_backups,

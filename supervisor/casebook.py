@@ -34,6 +34,11 @@ class Casebook:
         """The name of the trouble it is in."""
         return self._incident.id if self._incident else None
 
+    @property
+    def open(self) -> Incident | None:
+        """The trouble itself."""
+        return self._incident
+
     def follow(self, before: State, after: State, *, instance: str | None, now: float) -> None:
         """Take note of a step of the target's state; `instance` is the life it is in, or was in last."""
         old = self._incident

@@ -28,7 +28,7 @@ from supervisor.errors import SupervisorError
 from supervisor.history import UNUSABLE
 from supervisor.history.store import Store
 from supervisor.messages import Case, Message
-from supervisor.probes.base import CanaryProbe, Counters, HostProbe, ProgressProbe
+from supervisor.probes.base import CanaryProbe, Counters, Easing, HostProbe, ProgressProbe
 
 LATE_S = 0.3  # counters that take longer may be silent: what the CPU does meanwhile is measured from here
 OUR_SHARE = 0.5  # of a look's time; with our own loop late by more, nobody was silent but we
@@ -36,6 +36,7 @@ HELD_WAIT_S = 0.5
 CPU_SPAN_S = 0.25  # the shortest span that tells idle from burning
 CPU_MEMORY_S = 5.0  # an older sample is no use to measure from
 MEASURED_WITHIN_S = 2.0  # how things are when a restart is given up; without that, the next look is the first
+DROPPED_WITHIN_S = 1.0  # a task that was cancelled has its last word
 TOLD_WITHIN_S = 1.0  # how long an act waits until routers have been told
 
 
@@ -113,6 +114,20 @@ class Runner:
     def leave(self) -> None:
         """Begin nothing more that nobody asked for: we are being ended."""
         self._acts.leave()
+
+    def settle(self, *, canary: CanaryProbe, policy: Policy, easing: Easing | None, given_back_s: float) -> None:
+        """Take what the settings say now for what they said before; what is under way goes on as it was begun."""
+        self._canary, self._policy = canary, policy
+        self._acts.settle(easing=easing, given_back_s=given_back_s)
+
+    async def end(self) -> None:
+        """Drop all that is under way, for the target is watched no more, or by another."""
+        under_way = list(self._under_way.values())
+        for errand in list(self._under_way):
+            self._drop(errand)
+        self.forget()
+        if under_way:
+            await asyncio.wait(under_way, timeout=DROPPED_WITHIN_S)
 
     def inspect(self) -> None:
         """Ask the engine about the target; asked again while one is under way, ask once more after it."""

@@ -5,7 +5,7 @@ two. It holds back what nobody asked for, and never what an operator wants.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from supervisor.core.restraint import Curb, Hold, Restraint, Window, by_a_person
@@ -67,6 +67,21 @@ class Guard:
         """What people have said and has not ended yet."""
         wall = self._wall()
         return tuple(hold for hold in self._holds.values() if hold.holds(hold.target, wall=wall))
+
+    def settle(self, names: Iterable[str], rules: Rules) -> None:
+        """Go by these rules from now on, for these backends; what is known of those that stay is kept."""
+        self._names, self._rules = tuple(names), rules
+
+    def meets(self, name: str, *, ill_since: float | None) -> None:
+        """Take note of one that is watched from now on, and of the trouble in which it is found."""
+        if ill_since is not None and name in self._names:
+            self._troubles = replace(self._troubles, fallen=(*self._troubles.fallen, (name, ill_since)))
+
+    def forget(self, name: str) -> None:
+        """Know nothing more of one that is watched no more; what people have said of it stands."""
+        self._states.pop(name, None)
+        self._incidents.pop(name, None)
+        self._troubles = rose(self._troubles, name, freeze=self._rules.freeze)
 
     def hold(self, hold: Hold) -> None:
         """Hold a target, or all of them, in place of what was said of it before."""

@@ -30,13 +30,11 @@ class Herald:
         board: Board,
         file: LivenessFile,
         *,
-        observes: bool,
         notifier: Notifier | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._board = board
         self._file = file
-        self._observes = observes
         self._notifier = notifier or Notifier()
         self._clock = clock
         self._told = ""
@@ -78,7 +76,7 @@ class Herald:
 
     def _tell_the_line(self) -> None:
         problems = [f"{part}: {problem}" for part, problem in sorted(self._board.problems.items())]
-        line = headline(self._board.snapshots, observes=self._observes, problems=problems)
+        line = headline(self._board.snapshots, observes=self._board.mode == "observe", problems=problems)
         if line != self._told:
             self._told = line
             self._notifier.status(line)

@@ -38,12 +38,20 @@ class EngineStirred:
     """The engine says that something happened to the target; what it was, an inspection tells."""
 
 
-Message = Due | EngineStirred | Observation | Wish | Ended | Failed | Cleared
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resettled:
+    """The settings have changed, and what was seen of the target is true all the same."""
+
+    identity: "Identity"
+    policy: Policy
+
+
+Message = Due | EngineStirred | Resettled | Observation | Wish | Ended | Failed | Cleared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """What never changes about a target."""
+    """What a target is, by the settings: none of this is seen."""
 
     name: str
     kind: str

@@ -108,7 +108,7 @@ class OnGpu:
         self._engine_name = engine_name
         self._engine = engine
         self._host = host
-        self._given_back_s = given_back_s
+        self.given_back_s = given_back_s
         self._clock = clock
         self._held: Held | None = None
         self._refused: Refused | None = None
@@ -220,7 +220,7 @@ class OnGpu:
     async def _kept(self, stay: Stay) -> tuple[GpuMemory, ...]:
         """Return the GPUs whose memory its last life has not given back in time."""
         try:
-            held = await self._host.given_back(stay.pids, within_s=self._given_back_s)
+            held = await self._host.given_back(stay.pids, within_s=self.given_back_s)
         except Exception as error:  # noqa: BLE001 - as above
             logger.opt(exception=error).error("{}: our own look at the GPUs failed", self._name)
             return ()

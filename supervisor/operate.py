@@ -28,27 +28,30 @@ class Operator:
     def __init__(
         self, board: Board, keepers: Mapping[str, Keeper], *, exclusive: Mapping[str, tuple[str, ...]] | None = None
     ) -> None:
-        """`exclusive` has those of which one at most may run, themselves included, by each of their names."""
         self._board = board
         self._keepers = keepers
-        self._exclusive = exclusive or {}
-        self._turns = {members: asyncio.Lock() for members in self._exclusive.values()}
+        self._turns: dict[tuple[str, ...], asyncio.Lock] = {}
+        self.settle(exclusive or {})
+
+    def settle(self, exclusive: Mapping[str, tuple[str, ...]]) -> None:
+        """Go by this: those of which one at most may run, themselves included, by each of their names."""
+        self._exclusive = exclusive
+        self._turns = {members: self._turns.get(members) or asyncio.Lock() for members in exclusive.values()}
 
     async def operate(self, name: str, verb: Verb, wait_s: float, drains: bool) -> Outcome:
         """Ask `name`'s keeper for `verb` and wait up to `wait_s` for its end; `drains`: it may finish what it has.
 
         Whatever may not run beside it is stopped first, in the same way.
         """
-        keeper = self._keepers[name]
         stopped: tuple[str, ...] = ()
-        if refusal := _refusal(keeper, verb):
-            return refusal
         try:
+            if refusal := _refusal(self._keeper(name), verb):
+                return refusal
             async with asyncio.timeout(wait_s):
                 async with self._turn(name, verb):
                     stopped = await self._make_way(name, verb, drains)
                     taken = await self._is_taken(name, verb, drains)
-                outcome = await self._outcome(name, verb) if taken else _occupied(keeper)
+                outcome = await self._outcome(name, verb) if taken else _occupied(self._keeper(name))
         except NotDone as not_done:
             outcome = Outcome(outcome="failed", message=str(not_done))
         except TimeoutError:
@@ -76,25 +79,29 @@ class Operator:
     def _rivals(self, name: str, verb: Verb) -> tuple[str, ...]:
         """Return those that may not run beside `name` and do, or would be started again by us."""
         others = () if verb is Verb.STOP else self._exclusive.get(name, ())
-        return tuple(each for each in others if each != name and not _is_stopped(self._keepers[each]))
+        there = [each for each in others if each != name and each in self._keepers]
+        return tuple(each for each in there if not _is_stopped(self._keepers[each]))
 
     async def _stop(self, name: str, drains: bool) -> Outcome:
         """Have a target stopped, after whatever is being done to it."""
-        while self._keepers[name].state.phase.is_ours or not await self._is_taken(name, Verb.STOP, drains):
+        while self._keeper(name).state.phase.is_ours or not await self._is_taken(name, Verb.STOP, drains):
             await self._board.change()
         return await self._outcome(name, Verb.STOP)
 
     async def _is_taken(self, name: str, verb: Verb, drains: bool) -> bool:
         """Post a wish, and return whether it is being done."""
         taken: asyncio.Queue[bool] = asyncio.Queue(1)
-        self._keepers[name].post(Wish(verb, taken.put_nowait, drains))
+        self._keeper(name).post(Wish(verb, taken.put_nowait, drains))
         return await taken.get()
 
     def _late(self, name: str, verb: Verb, wait_s: float) -> Outcome:
         if rivals := self._rivals(name, verb):
             there = " and ".join(f"{each} is still {self._keepers[each].state.phase}" for each in rivals)
             return Outcome(outcome="failed", message=f"{there} after {wait_s:g}s, so {name} was not {DONE[verb]}")
-        return Outcome(outcome="pending", message=f"still {self._snapshot(name).state.phase} after {wait_s:g}s")
+        snapshot = self._board.find(name)
+        if snapshot is None:
+            return Outcome(outcome="failed", message=_gone(name))
+        return Outcome(outcome="pending", message=f"still {snapshot.state.phase} after {wait_s:g}s")
 
     async def _outcome(self, name: str, verb: Verb) -> Outcome:
         while True:
@@ -105,8 +112,18 @@ class Operator:
 
     def _snapshot(self, name: str) -> Snapshot:
         snapshot = self._board.find(name)
-        assert snapshot is not None, "keepers and board hold the same names"  # noqa: S101
+        if snapshot is None:
+            raise NotDone(_gone(name))
         return snapshot
+
+    def _keeper(self, name: str) -> Keeper:
+        if name not in self._keepers:
+            raise NotDone(_gone(name))
+        return self._keepers[name]
+
+
+def _gone(name: str) -> str:
+    return f"{name} is watched no more: it has been taken out of the settings"
 
 
 def _is_settled(snapshot: Snapshot, verb: Verb) -> bool:

@@ -70,6 +70,11 @@ class Directly:
             deadline_s=snapshot.policy.canary_deadline_s,
         )
 
+    def forget(self, name: str) -> None:
+        """Know nothing more of one that is watched no more."""
+        self._directs.pop(name, None)
+        self._called.pop(name, None)
+
     def is_called(self, name: str) -> bool:
         """Whether a router's doubt waits for what this backend answers directly."""
         return name in self._called
@@ -116,6 +121,11 @@ class Ways:
         self._asking: Asking | None = None
         self._ended_at = -routed.UNTOLD_S
         self._doubted_at: float | None = None  # when it disappointed last, where it did and has not made up for it
+
+    def settle(self, aliases: Iterable[str], *, policy: Policy) -> None:
+        """Try these from now on; what is known of those that were tried before stays."""
+        self._aliases, self._policy = tuple(aliases), policy
+        self._worked &= set(self._aliases)
 
     def next(self, instance: str | None) -> tuple[str, float] | None:
         """Return the alias to ask this life of the router for now, and for how long; None: wait."""

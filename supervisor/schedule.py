@@ -16,7 +16,7 @@ class Schedule:
         self._scheduler = AsyncIOScheduler(timezone=UTC)
 
     def add(self, name: str, post: Callable[[], None], *, every_s: float, delay_s: float) -> None:
-        """Call `post` every `every_s` seconds, first after `delay_s`."""
+        """Call `post` every `every_s` seconds, first after `delay_s`, in place of what was called for `name` before."""
 
         async def due() -> None:  # a coroutine function, or APScheduler would call it in a thread
             post()
@@ -25,6 +25,7 @@ class Schedule:
             due,
             _every(every_s),
             id=name,
+            replace_existing=True,
             next_run_time=datetime.now(UTC) + timedelta(seconds=delay_s),
             max_instances=1,
             coalesce=True,
@@ -34,6 +35,10 @@ class Schedule:
     def pace(self, name: str, every_s: float) -> None:
         """Change how often `name` is due, from now on."""
         self._scheduler.reschedule_job(name, trigger=_every(every_s))
+
+    def remove(self, name: str) -> None:
+        """Post nothing more for `name`."""
+        self._scheduler.remove_job(name)
 
     def start(self) -> None:
         """Begin; needs a running event loop."""

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from loguru import logger
 
+from supervisor.aftermath import evidence_after
 from supervisor.casebook import Casebook
 from supervisor.core.actions import Act, Action, Announce, Note, Record
 from supervisor.core.baseline import Baseline, fit, learn
@@ -29,7 +30,7 @@ from supervisor.core.decide import (
 )
 from supervisor.core.events import Asked, Cleared, Drained, Ended, Event, Failed, Judged, Verb
 from supervisor.core.evidence import Evidence
-from supervisor.core.fold import ease, end_life, forgive, is_awaited, take
+from supervisor.core.fold import end_life, forgive, is_awaited, take
 from supervisor.core.incident import Incident
 from supervisor.core.liveness import Snapshot
 from supervisor.core.observations import (
@@ -38,7 +39,6 @@ from supervisor.core.observations import (
     CpuSeen,
     EngineSeen,
     Kind,
-    Life,
     Observation,
     Reply,
     TrafficSeen,
@@ -50,13 +50,12 @@ from supervisor.core.state import WELL, Phase, State, step
 from supervisor.core.verdict import NOTHING_LEARNED, judge
 from supervisor.guard import Guard
 from supervisor.logs import log_transition
-from supervisor.messages import Case, Due, EngineStirred, Errands, Identity, Message, Wish
-from supervisor.pulse import slept_s
+from supervisor.messages import Case, Due, EngineStirred, Errands, Identity, Message, Resettled, Wish
+from supervisor.pulse import Absence, slept_s
 from supervisor.routed import Ways
 
 RECONCILE_S = 30.0  # the engine is asked this often even if it never stirs: an event may be lost
 REMEMBERED_EVERY_S = 60.0  # what was learned may be lost for so long
-SLEPT_S = 1.0  # the machine stood still for longer: so did everything on it, and every connection may be gone
 LATE_TURNS = 3  # after so many missed ones we stood still ourselves, and the gap says nothing about the target
 
 
@@ -75,6 +74,7 @@ class Keeper:
         state: State,
         incident: Incident | None = None,
         baseline: Baseline = NOTHING_LEARNED,
+        evidence: Evidence | None = None,
         ways: Ways | None = None,
         is_called: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
@@ -85,7 +85,8 @@ class Keeper:
         self.baseline = baseline
         self.inbox: asyncio.Queue[Message] = asyncio.Queue()
         self.state = state
-        self.evidence = Evidence(seen_at=clock(), started_at=clock(), relays=identity.kind == "router")
+        anew = Evidence(seen_at=clock(), started_at=clock(), relays=identity.kind == "router")
+        self.evidence = evidence or anew
         self._recording = Recording()
         self._left: Evidence | None = None  # what was known of the life that we have ended last
         self._as_set = policy
@@ -98,13 +99,11 @@ class Keeper:
         self._is_called = is_called
         self._casebook = Casebook(identity.name, guard=guard, keep=errands.keep_incident, incident=incident)
         self._clock = clock
-        self._slept_s = slept_s
-        self._slept_before_s = slept_s()
         self._chance = chance
         self._remembered, self._remembered_at = baseline, clock()
         self._pace_s = policy.tick_s
         self._looked_at = 0.0
-        self._last_turn_at = clock()
+        self._absence = Absence(now=clock(), slept_s=slept_s)
         self._inspected_at: float | None = None
 
     def post(self, message: Message) -> None:
@@ -138,6 +137,11 @@ class Keeper:
         """The target's name."""
         return self.identity.name
 
+    @property
+    def incident(self) -> Incident | None:
+        """The trouble that the target is in."""
+        return self._casebook.open
+
     def snapshot(self) -> Snapshot:
         """Return what is believed now, for whoever publishes it."""
         return Snapshot(
@@ -166,6 +170,9 @@ class Keeper:
                 self._return(message, now=now)
             case Cleared():
                 self._advance(message, now=now)
+            case Resettled():
+                self._resettle(message, now=now)
+                self._judge(now)
             case Due() | EngineStirred():
                 self._judge(now)
             case _:
@@ -184,19 +191,13 @@ class Keeper:
 
     def _forgive_our_own_absence(self, now: float) -> None:
         """Measure silence anew after a time in which nobody was watching; until the next look we know nothing."""
-        gap_s, slept_s = now - self._last_turn_at, self._slept_s()
-        asleep_s = slept_s - self._slept_before_s
-        self._last_turn_at, self._slept_before_s = now, slept_s
-        if asleep_s > SLEPT_S:
-            why = f"this machine was suspended for {asleep_s:.0f}s"
-        elif gap_s > 2 * LATE_TURNS * self._policy.tick_s:
-            why = f"we stood still ourselves for {gap_s:.0f}s"
-        else:
+        why, was_asleep = self._absence.since_last(now, late_s=2 * LATE_TURNS * self._policy.tick_s)
+        if not why:
             return
         logger.warning("{}: {}; measuring silence anew", self.name, why)
-        if asleep_s > SLEPT_S:
+        if was_asleep:
             self._errands.forget()
-        if asleep_s > SLEPT_S and self.evidence.canary_since is not None:
+        if was_asleep and self.evidence.canary_since is not None:
             attempt = self.evidence.canary_attempt
             lost = CanaryEnded(instance=self.evidence.instance, attempt=attempt, reply=Reply.NOT_RUN, detail=why)
             self.evidence = take(self.evidence, lost, policy=self._policy, now=now)
@@ -227,6 +228,12 @@ class Keeper:
         if self.baseline is not self._remembered and now - self._remembered_at >= REMEMBERED_EVERY_S:
             self._remembered, self._remembered_at = self.baseline, now
             self._errands.remember(self.baseline)
+
+    def _resettle(self, settled: Resettled, *, now: float) -> None:
+        self.identity, self._as_set = settled.identity, settled.policy
+        self._policy = fit(settled.policy, self.baseline)
+        if self.state.phase is Phase.FAILED:
+            self._advance(Cleared(what="its settings have changed"), now=now)
 
     def _wish(self, wish: Wish, *, now: float) -> None:
         free = not self.state.phase.is_ours
@@ -260,25 +267,9 @@ class Keeper:
 
     def _return(self, event: Ended | Failed, *, now: float) -> None:
         """Take note that our engine call came back; what that left behind is judged after the next inspection."""
-        if isinstance(event, Failed) and not event.counts and self._left is not None:
-            # Nothing was done, so what is known of the old instance holds, but for the time in which nobody looked.
-            attempt = self.evidence.canary_attempt
-            left = replace(self._left, engine=None, canary_since=None, unanswered_since=None, canary_attempt=attempt)
-            self.evidence = forgive(left, now=now)
-        elif isinstance(event, Failed):
-            # The old instance may well be there still, and then it counts again.
-            self.evidence = replace(self.evidence, engine=None, old_instance=None)
-        elif isinstance(event, Ended) and event.eased and self._left is not None:
-            known = replace(self._left, canary_attempt=self.evidence.canary_attempt, old_instance=None)
-            self.evidence = ease(known, policy=self._policy, now=now)
-        elif self.state.asked is Verb.START:
-            # It may be the old instance that goes on: a paused one has only been let go on.
-            self.evidence = forgive(replace(self.evidence, engine=None), now=now)
-        elif self.state.phase is Phase.STOPPING:
-            gone = EngineSeen(life=Life.EXITED, instance=self.evidence.instance, stopped_by_operator=True)
-            self.evidence = replace(self.evidence, engine=gone)
-        elif self.evidence.instance is None:
-            self.evidence = replace(self.evidence, engine=None)
+        self.evidence = evidence_after(
+            event, self.evidence, left=self._left, state=self.state, policy=self._policy, now=now
+        )
         self._advance(event, now=now)
 
     def _advance(self, event: Event, *, now: float) -> None:
@@ -365,7 +356,7 @@ class Keeper:
                 # A new life is looked at once: what its counters said while it was well tells its silence later.
                 return not self.evidence.readable_ever
             case TrafficSeen():
-                return not message.ok and self._last_turn_at - self._looked_at >= self._policy.close_tick_s
+                return not message.ok and self._absence.last_at - self._looked_at >= self._policy.close_tick_s
             case _:
                 return False
 

@@ -28,15 +28,11 @@ def manager(tmp_path: Path) -> Iterator[ServiceManager]:
 
 
 @asynccontextmanager
-async def telling(
-    board: Board, manager: ServiceManager, time: Time, *, writes: bool = True, observes: bool = False
-) -> AsyncIterator[Herald]:
+async def telling(board: Board, manager: ServiceManager, time: Time, *, writes: bool = True) -> AsyncIterator[Herald]:
     """A herald at work, beside a liveness file that is kept up to date (`writes`)."""
-    file = LivenessFile(
-        Path(manager.address).with_name("liveness.json"), board, valid_for_s=VALID_FOR_S, clock=lambda: time.now
-    )
+    file = LivenessFile(Path(manager.address).with_name("liveness.json"), board, clock=lambda: time.now)
     environment = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": f"{WATCHDOG_S * 1e6:.0f}"}
-    herald = Herald(board, file, observes=observes, notifier=Notifier(environment), clock=lambda: time.now)
+    herald = Herald(board, file, notifier=Notifier(environment), clock=lambda: time.now)
     works = [herald.run(), *([file.run()] if writes else [])]
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(work) for work in works]
@@ -78,9 +74,9 @@ async def test_a_target_that_cannot_be_looked_at_does_not_hold_up_the_boot(manag
 
 async def test_a_change_is_told_at_once_and_what_has_not_changed_is_not_told_again(manager: ServiceManager) -> None:
     time = Time()
-    board = time.board(snapshot("general"))
+    board = time.board(snapshot("general"), mode="observe")
 
-    async with telling(board, manager, time, observes=True):
+    async with telling(board, manager, time):
         await until(lambda: manager.status == "1/1 ready; only observing")
         for _ in range(5):
             board.put(snapshot("general", as_of=time.now))
@@ -155,8 +151,8 @@ async def test_a_disk_that_refuses_the_liveness_file_is_told_and_is_no_illness_o
 
 async def test_a_reload_begins_with_reloading_and_ends_with_ready_whatever_comes_of_it(manager: ServiceManager) -> None:
     time = Time()
-    file = LivenessFile(Path("/nowhere"), time.board(snapshot()), valid_for_s=VALID_FOR_S)
-    herald = Herald(time.board(snapshot()), file, observes=False, notifier=Notifier({"NOTIFY_SOCKET": manager.address}))
+    file = LivenessFile(Path("/nowhere"), time.board(snapshot()))
+    herald = Herald(time.board(snapshot()), file, notifier=Notifier({"NOTIFY_SOCKET": manager.address}))
 
     with pytest.raises(RuntimeError, match="a bad file"), herald.reloading():
         raise RuntimeError("a bad file")
@@ -168,8 +164,8 @@ async def test_a_reload_begins_with_reloading_and_ends_with_ready_whatever_comes
 
 async def test_whoever_leaves_says_so_and_asks_for_the_time_that_engine_calls_may_take(manager: ServiceManager) -> None:
     time = Time()
-    file = LivenessFile(Path("/nowhere"), time.board(snapshot()), valid_for_s=VALID_FOR_S)
-    herald = Herald(time.board(snapshot()), file, observes=False, notifier=Notifier({"NOTIFY_SOCKET": manager.address}))
+    file = LivenessFile(Path("/nowhere"), time.board(snapshot()))
+    herald = Herald(time.board(snapshot()), file, notifier=Notifier({"NOTIFY_SOCKET": manager.address}))
 
     herald.leave(within_s=60.0)
 

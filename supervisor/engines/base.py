@@ -91,6 +91,10 @@ class Engine(Protocol):
         """
         ...
 
+    def forget(self, name: str) -> None:
+        """Keep nothing more about `name`: it is watched no more, and nothing is done to it."""
+        ...
+
     async def close(self) -> None:
         """Let go of connections and threads; targets run on."""
         ...

@@ -170,6 +170,13 @@ class DockerEngine:
         """Take the stop that `name` is found in for ours, if it can be."""
         self._ends.mark(name, over_at=over_at)
 
+    def forget(self, name: str) -> None:
+        """Keep nothing more about container `name`."""
+        self._ends.drop(name)
+        self._host_looks.forget(name)
+        for calls in (self._calls, self._record_calls):
+            calls.forget(name)
+
     async def close(self) -> None:
         """Cut the events and leave the threads; one that a hung engine holds does not keep the process from ending."""
         self._is_closed = True

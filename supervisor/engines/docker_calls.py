@@ -81,6 +81,13 @@ class EngineCalls:
                 f" for {age_s:.1f}s; look for a stuck container with `docker ps`"
             )
 
+    def forget(self, name: str) -> None:
+        """Forget the answers to calls about `name`, in whose lanes it is the second part; one that is owed is kept."""
+        lanes = [lane for lane in self._owed if isinstance(lane, tuple) and lane[1] == name]
+        for lane in lanes:
+            if self._owed[lane].future.done():
+                del self._owed[lane]
+
     def close(self) -> None:
         """Begin nothing more; calls under way run on, and nobody waits for them."""
         self._pool.close()

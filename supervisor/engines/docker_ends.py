@@ -79,6 +79,11 @@ class Ends:
         """Drop the mark of a container that is gone: one made anew under its name is another."""
         self._marks.pop(name, None)
 
+    def drop(self, name: str) -> None:
+        """Know nothing more of a container that is watched no more."""
+        for known in (self._ours, self._marks, self._deaths):
+            known.pop(name, None)
+
     def take(self, event: ContainerEvent) -> None:
         """Learn from one event."""
         if event.is_meant_to_end:

@@ -58,6 +58,12 @@ class HostLooks:
         async with asyncio.timeout(self._limit_s):
             return await thread.do(work)
 
+    def forget(self, name: str) -> None:
+        """Let the thread of a target end that is watched no more."""
+        thread = self._threads.pop(name, None)
+        if thread is not None:
+            thread.close()
+
     def close(self) -> None:
         """Let the threads end; nobody waits for one that hangs."""
         for thread in self._threads.values():

@@ -52,6 +52,9 @@ class NoEngine:
     def mark_ours(self, name: str, *, over_at: float | None = None) -> None:
         """Take no note: we never stop anything."""
 
+    def forget(self, name: str) -> None:
+        """Take no note: nothing is known of anything."""
+
     async def close(self) -> None:
         """Do nothing."""
 

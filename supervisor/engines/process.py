@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Container, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,22 @@ class ProcessEngine:
     def mark_ours(self, name: str, *, over_at: float | None = None) -> None:
         """Take no note: no stop is ever held to be somebody else's."""
 
+    def settle(self, programs: Mapping[str, Program], *, keep: Container[str] = ()) -> None:
+        """Run these from now on, each at its next start, and those of before that are in `keep`.
+
+        What runs goes on as it was started.
+        """
+        kept = {name: program for name, program in self._programs.items() if name in keep}
+        self._programs = {**kept, **programs}
+
+    def forget(self, name: str) -> None:
+        """Let go of program `name`, which runs on; until it has ended, its log is looked after all the same."""
+        self._programs = {other: program for other, program in self._programs.items() if other != name}
+        self._refusals.pop(name, None)
+        self._host_looks.forget(name)
+        self._child(name)
+        self._leave(name)
+
     async def close(self) -> None:
         """Wait for stops and starts under way, then let the programs run on, or stop them with `stop_on_exit`."""
         await asyncio.gather(*self._acts.values(), return_exceptions=True)
@@ -246,6 +262,14 @@ class ProcessEngine:
         self._keep(name, child.record)
         how = child.record.detail or f"exit code {child.record.exit_code}"
         self._changes.put_nowait(Changed(name=name, what=f"die ({how})"))
+        self._leave(name)
+
+    def _leave(self, name: str) -> None:
+        """Forget the last child of what is not ours to run any more, once it has been buried."""
+        child = self._children.get(name)
+        if name not in self._programs and child is not None and child.is_buried:
+            del self._children[name]
+            self._unrotated.discard(name)
 
     def _follow(self, name: str, child: Child) -> None:
         with contextlib.suppress(OSError):  # an old kernel or a strict sandbox has no pidfds
@@ -263,8 +287,9 @@ class ProcessEngine:
             os.close(pidfd)
 
     async def _look_around(self) -> None:
-        for name in self._programs:
+        for name in {**self._programs, **self._children}:
             self._child(name)
+            self._leave(name)
             try:
                 await rotate(self._log(name), max_bytes=self._log_max_bytes, backups=self._log_backups)
                 self._unrotated.discard(name)

@@ -152,6 +152,12 @@ class SystemdEngine:
         """Take the stop that `name` is found in for ours, if it can be."""
         self._ends.mark(name, over_at=over_at)
 
+    def forget(self, name: str) -> None:
+        """Keep nothing more about unit `name`."""
+        self._ends.drop(name)
+        self._last.pop(name, None)
+        self._host_looks.forget(name)
+
     async def close(self) -> None:
         """Let go of the bus; what systemd has begun for us it ends by itself."""
         self._is_closed = True

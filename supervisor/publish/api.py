@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from supervisor.core.events import Verb
-from supervisor.core.liveness import Clocks, Snapshot
+from supervisor.core.liveness import Clocks, Snapshot, Word, word
 from supervisor.core.observations import TrafficSeen
 from supervisor.publish import openapi
 from supervisor.publish.answers import Refusal, answer_document, answer_error, fail, no_such, refuse
@@ -168,9 +168,10 @@ class Api:
         wait_s = _wait_s(request.query_params.get("wait_s"))
         drains = _drains(request.query_params.get("drain"))
         outcome = await self._operate(name, verb, wait_s, drains)
-        entry = next(each for each in self._board.status()["targets"] if each["name"] == name)
+        after = self._board.find(name)  # it may be watched no more
+        state = word(after.state) if after else Word.UNKNOWN
         told = {"name": name, "verb": str(verb), "outcome": outcome.outcome, "message": outcome.message}
-        return JSONResponse({**told, "stopped": list(outcome.stopped), "state": entry["state"]})
+        return JSONResponse({**told, "stopped": list(outcome.stopped), "state": str(state)})
 
     def _authorize(self, request: Request) -> None:
         """Let those in who may open the unix socket, and those who know the token; everybody else is refused."""

@@ -7,7 +7,7 @@ is made and the document runs out, whatever the threads that serve it do.
 import os
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -55,7 +55,7 @@ class Board:
 
     def __init__(
         self,
-        snapshots: Sequence[Snapshot],
+        snapshots: Iterable[Snapshot],
         *,
         valid_for_s: float,
         mode: str = "enforce",
@@ -107,6 +107,16 @@ class Board:
             self.feed.tell("transition", line(self._told(snapshot.name, change, incident=incident)))
         self.feed.wake()
 
+    def settle(self, snapshots: Iterable[Snapshot], *, valid_for_s: float, mode: str) -> None:
+        """Hold these and no others from now on, in this order, and tell whoever follows if that changes anything."""
+        self._snapshots = {snapshot.name: snapshot for snapshot in snapshots}
+        self._valid_for_s, self._mode = valid_for_s, mode
+        revision = self.document.revision
+        self.document = self._stamp()
+        if self.document.revision != revision:
+            self.feed.tell("liveness", self.document.line)
+        self.feed.wake()
+
     async def change(self) -> None:
         """Return at the next stamp, whether or not anything new is believed."""
         await self.feed.change()
@@ -120,6 +130,11 @@ class Board:
     def valid_for_s(self) -> float:
         """How long a document may be believed."""
         return self._valid_for_s
+
+    @property
+    def mode(self) -> str:
+        """The word for how we run: `enforce`, or `observe`."""
+        return self._mode
 
     @property
     def ticks(self) -> bool:
@@ -158,7 +173,7 @@ class Board:
         self._stamped_at = now
         self._follow_wall_clock(now, wall)
         entries = self._entries(now)
-        content = [{**entry, "retry_after_s": None} for entry in entries]
+        content = [self._mode, self._valid_for_s, *({**entry, "retry_after_s": None} for entry in entries)]
         if content != self._content:
             self._content = content
             self._revision += 1

@@ -19,11 +19,9 @@ PART = "liveness file"
 class LivenessFile:
     """Writes the board's document to one path, in a thread of its own: a disk may hang, our loop may not."""
 
-    def __init__(self, path: Path, board: Board, *, valid_for_s: float, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, path: Path, board: Board, *, clock: Callable[[], float] = time.monotonic):
         self._path = path
         self._board = board
-        self._refresh_s = valid_for_s * REFRESH_SHARE
-        self._limit_s = valid_for_s * REFRESH_SHARE
         self._clock = clock
         self._busy_at = clock()
         self._thread = OwnThread("liveness-file")
@@ -36,7 +34,8 @@ class LivenessFile:
         while True:
             document = self._board.document
             age_s = None if self._written_at is None else self._clock() - self._written_at
-            if document.revision != self._written_revision or age_s is None or age_s >= self._refresh_s:
+            refresh_s = self._board.valid_for_s * REFRESH_SHARE
+            if document.revision != self._written_revision or age_s is None or age_s >= refresh_s:
                 await self._write(document)
             if self._board.document.revision == document.revision:
                 await self._board.change()
@@ -61,12 +60,13 @@ class LivenessFile:
     async def _write(self, document: Document) -> None:
         """Write one document; a failure is told once and tried again with the next one."""
         self._busy_at = self._clock()
+        limit_s = self._board.valid_for_s * REFRESH_SHARE
         try:
-            async with asyncio.timeout(self._limit_s):
+            async with asyncio.timeout(limit_s):
                 await self._thread.do(partial(replace_file, self._path, document.body))
         except OSError as error:  # TimeoutError is one
             if PART not in self._board.problems:
-                said = str(error) or f"not written within {self._limit_s:.0f}s"
+                said = str(error) or f"not written within {limit_s:.0f}s"
                 logger.error("liveness file {}: {}; routers that read it will soon know nothing", self._path, said)
             why = error.strerror or "its disk does not answer"
             self._board.problems[PART] = f"{self._path} cannot be written: {why}"

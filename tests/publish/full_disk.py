@@ -55,7 +55,7 @@ async def tell(folder: Path, fault: Callable[[Path], contextlib.AbstractContextM
     """Live through a full disk and its end."""
     path = folder / "liveness.json"
     board = Board([snapshot()], valid_for_s=VALID_FOR_S)
-    file = LivenessFile(path, board, valid_for_s=VALID_FOR_S)
+    file = LivenessFile(path, board)
     running = asyncio.create_task(file.run())
     await file.told(timeout_s=10)
     before = path.read_bytes()

@@ -77,7 +77,7 @@ async def test_whoever_holds_an_older_document_is_given_the_new_one(served: Serv
 
 
 async def test_file_port_and_socket_tell_the_same_bytes(served: Served, tmp_path: Path) -> None:
-    file = LivenessFile(tmp_path / "liveness.json", served.board, valid_for_s=VALID_FOR_S)
+    file = LivenessFile(tmp_path / "liveness.json", served.board)
     running = asyncio.create_task(file.run())
     await file.told(timeout_s=10)
     running.cancel()

@@ -25,7 +25,7 @@ HANG_S = 0.3
 @asynccontextmanager
 async def kept(path: Path, board: Board, *, clock: Callable[[], float]) -> AsyncIterator[LivenessFile]:
     """A liveness file that is kept up to date."""
-    file = LivenessFile(path, board, valid_for_s=VALID_FOR_S, clock=clock)
+    file = LivenessFile(path, board, clock=clock)
     running = asyncio.create_task(file.run())
     try:
         yield file
@@ -204,7 +204,7 @@ from supervisor.publish.board import Board
 from supervisor.publish.file import LivenessFile
 
 async def main() -> None:
-    file = LivenessFile(Path(sys.argv[1]), Board([], valid_for_s=15.0), valid_for_s=15.0)
+    file = LivenessFile(Path(sys.argv[1]), Board([], valid_for_s=15.0))
     running = asyncio.create_task(file.run())
     await file.told(timeout_s=0.1)
     running.cancel()
@@ -226,8 +226,8 @@ def test_a_disk_that_hangs_does_not_keep_the_program_from_ending(tmp_path: Path)
 
 async def test_a_disk_that_hangs_is_told_as_a_problem_and_the_writer_is_at_work_all_the_same(tmp_path: Path) -> None:
     path, pipe = tmp_path / "liveness.json", tmp_path / ".liveness.json.new"
-    board = Board([snapshot("planner")], valid_for_s=VALID_FOR_S)
-    file = LivenessFile(path, board, valid_for_s=3 * HANG_S)
+    board = Board([snapshot("planner")], valid_for_s=3 * HANG_S)
+    file = LivenessFile(path, board)
     os.mkfifo(pipe)  # whoever opens it waits for a reader
     running = asyncio.create_task(file.run())
 
