@@ -6,8 +6,6 @@ import shutil
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,30 +15,6 @@ from supervisor.client import MAX_REPORTS, Liveness
 from tests.fakes.clocks import Clocks
 from tests.fakes.ear import Ear, reporting_threads, takes, wait_until
 from tests.fakes.upstream import Behaviour, Connection, drips, fails, hangs_up, resets, sends_then, silent
-
-
-@pytest.fixture
-def clocks() -> Clocks:
-    return Clocks(wall_s=float(int(time.time())))
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "liveness.json"
-
-
-@pytest.fixture
-def ear() -> Iterator[Ear]:
-    with Ear() as ear:
-        yield ear
-    wait_until(lambda: reporting_threads() == 0)
-
-
-@pytest.fixture
-def liveness(path: Path, ear: Ear, clocks: Clocks) -> Iterator[Liveness]:
-    with contextlib.closing(clocks.client(path, report_to=ear.url)) as liveness:
-        yield liveness
-
 
 # --- a supervisor that is not well ------------------------------------------------------------------------------------
 

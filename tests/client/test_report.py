@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,29 +23,6 @@ from tests.publish.believing import Time, snapshot
 
 LET_ME_IN = "let-me-in"
 TAKEN_AT_ONCE_BYTES = 64 << 10  # by the supervisor
-
-
-@pytest.fixture
-def clocks() -> Clocks:
-    return Clocks(wall_s=float(int(time.time())))
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "liveness.json"
-
-
-@pytest.fixture
-def ear() -> Iterator[Ear]:
-    with Ear() as ear:
-        yield ear
-    wait_until(lambda: reporting_threads() == 0)
-
-
-@pytest.fixture
-def liveness(path: Path, ear: Ear, clocks: Clocks) -> Iterator[Liveness]:
-    with contextlib.closing(clocks.client(path, report_to=ear.url)) as liveness:
-        yield liveness
 
 
 # --- what is told -----------------------------------------------------------------------------------------------------

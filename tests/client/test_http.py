@@ -19,11 +19,6 @@ LET_ME_IN = "let-me-in"
 
 
 @pytest.fixture
-def clocks() -> Clocks:
-    return Clocks(wall_s=float(int(time.time())))
-
-
-@pytest.fixture
 def daemon(clocks: Clocks) -> Iterator[FakeDaemon]:
     with FakeDaemon(liveness=document(entry("general"), now_s=clocks.wall_s), now=clocks.wall) as daemon:
         yield daemon

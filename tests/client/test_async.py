@@ -21,11 +21,6 @@ ENOUGH_S = 5.0
 
 
 @pytest.fixture
-def clocks() -> Clocks:
-    return Clocks(wall_s=float(int(time.time())))
-
-
-@pytest.fixture
 def daemon(clocks: Clocks) -> Iterator[FakeDaemon]:
     with FakeDaemon(liveness=document(entry("code"), now_s=clocks.wall_s), now=clocks.wall) as daemon:
         yield daemon

@@ -3,7 +3,6 @@
 import contextlib
 import gc
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -21,11 +20,6 @@ GENERAL, CODE = entry("general"), entry("code")
 def following() -> int:
     """Return how many threads follow a stream."""
     return sum(thread.name == THREAD for thread in threading.enumerate())
-
-
-@pytest.fixture
-def clocks() -> Clocks:
-    return Clocks(wall_s=float(int(time.time())))
 
 
 @pytest.fixture(params=[False, True], ids=["until-it-hangs-up", "in-chunks"])

@@ -17,16 +17,6 @@ from tests.fakes.clocks import Clocks
 from tests.fakes.documents import document, entry, out, publish
 
 
-@pytest.fixture
-def clocks() -> Clocks:
-    return Clocks(wall_s=float(int(time.time())))
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "liveness.json"
-
-
 def names(choice: Choice) -> list[str]:
     return [backend.name for backend in choice.candidates]
 

@@ -27,11 +27,6 @@ def following() -> int:
 
 
 @pytest.fixture
-def clocks() -> Clocks:
-    return Clocks(wall_s=float(int(time.time())))
-
-
-@pytest.fixture
 def stream(clocks: Clocks) -> Iterator[FakeStream]:
     with FakeStream(document(entry("code"), now_s=clocks.wall_s, revision=0), date=clocks.wall) as stream:
         yield stream
