@@ -104,7 +104,7 @@ def draw(name: str, screen: str) -> None:
         console.print(text, soft_wrap=True)
         path = SCREENS / f"{name}.svg"
         path.write_text(console.export_svg(title=PROG, code_format=SVG, unique_id=f"screen-{name}"))
-    print(f"screens: {path.relative_to(REPOSITORY)}")  # noqa: T201
+    print(f"screens: {path.relative_to(REPOSITORY)}")
 
 
 @contextlib.contextmanager
