@@ -22,11 +22,13 @@ from testbed.engine import find
 from testbed.image import ensure_image
 from testbed.routers.litellm import ensure_litellm
 from testbed.systemd_host import ensure_systemd_image
+from testbed.terminal import ensure_tmux
 
 Steps = Mapping[str, Callable[[], Any]]
 HERE: Final[Steps] = {
     "haproxy": partial(ensure_tool, "haproxy", "haproxy"),
     "nginx": partial(ensure_tool, "nginx", "nginx-light"),
+    "tmux": ensure_tmux,
     "Docker Compose": compose.compose_command,
     "Python 3.9": partial(old_python.ensure, "3.9"),
     "the tiny model": tiny_model.ensure,

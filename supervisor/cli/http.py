@@ -7,14 +7,18 @@ import http.client
 import json
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from email.utils import mktime_tz, parsedate_tz
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from supervisor.errors import SupervisorError
 
+if TYPE_CHECKING:
+    from supervisor.cli.events import Event
+
+SILENCE_S = 35.0  # a stream says every 15 s that it lives
 ANSWER_S = 5.0  # the daemon answers from memory; longer means that it hangs
 MAX_ANSWER_BYTES = 4 << 20
 MAX_HISTORY_BYTES = 64 << 20  # evidence comes with it
@@ -98,6 +102,23 @@ class Daemon:
         """Return one incident with its evidence."""
         path = f"/v1/incidents/{_quoted(incident_id)}"
         return self._expect(self._ask("GET", path, most_bytes=MAX_HISTORY_BYTES), "id", "members")
+
+    def follow(self) -> "Iterator[Event]":
+        """Yield what changes as it is told, until the daemon ends or is silent."""
+        from supervisor.cli.events import events
+
+        connection = _connection(self._address, SILENCE_S)
+        try:
+            connection.request("GET", "/v1/events", headers={**self._headers, "Accept": "text/event-stream"})
+            reply = connection.getresponse()
+            if reply.status != http.client.OK:
+                self._understand(reply, reply.read(MAX_ANSWER_BYTES))
+                raise self._stranger()
+            yield from events(reply)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error, SILENCE_S) from error
+        finally:
+            connection.close()
 
     def _expect(self, answer: Answer, *keys: str) -> Answer:
         if not answer.content.keys() >= set(keys):

@@ -8,7 +8,7 @@ from supervisor import __version__
 from supervisor.cli.commands import COMMANDS
 from supervisor.cli.group import LazyGroup
 from supervisor.cli.options import SERVER_VARIABLE, TOKEN_VARIABLE
-from supervisor.cli.terminal import FAILED, INTERRUPTED, PROG, READER_LEFT, complain
+from supervisor.cli.terminal import FAILED, INTERRUPTED, PROG, READER_LEFT, complain, speak_any_encoding
 from supervisor.errors import SupervisorError
 
 # \b keeps a paragraph's lines as they are.
@@ -52,6 +52,7 @@ def supervisorctl() -> None:
 
 def run(argv: list[str] | None) -> int:
     """Do what the command line says; return the exit status."""
+    speak_any_encoding()
     try:
         return _run(sys.argv[1:] if argv is None else argv)
     except click.exceptions.Exit as end:  # help, or the version

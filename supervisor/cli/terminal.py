@@ -1,10 +1,13 @@
 """What every command shares: the words go out here, cleaned, and the shell gets its exit status."""
 
+import io
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from supervisor.cli.text import clean
+from supervisor.errors import SupervisorError
 
 if TYPE_CHECKING:
     from supervisor.cli.http import DaemonRefused
@@ -15,15 +18,34 @@ READER_LEFT, INTERRUPTED = 141, 130  # what a shell says of a program that SIGPI
 USUAL_WIDTH = 80  # of a terminal that does not say
 
 
+class CannotPrint(SupervisorError):
+    """Standard output takes no more."""
+
+
 def say(line: str) -> None:
     """Print one line."""
-    sys.stdout.write(f"{clean(line)}\n")
-    sys.stdout.flush()
+    put(clean(line))
+
+
+def put(text: str) -> None:
+    """Print lines of our own making, which are clean and may be coloured."""
+    if sys.stdout is None:  # we were started without any
+        return
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        with Path(os.devnull).open("w") as nowhere:  # what is left of it would fail once more at our end
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        raise CannotPrint(f"cannot print: {error.strerror or error}") from error
 
 
 def complain(text: str) -> None:
     """Print one line beside the outcome, for people and not for what reads it."""
-    sys.stderr.write(f"{PROG}: {clean(text)}\n")
+    if sys.stderr is not None:
+        sys.stderr.write(f"{PROG}: {clean(text)}\n")
 
 
 def refusal(name: str, refused: "DaemonRefused") -> str:
@@ -32,9 +54,28 @@ def refusal(name: str, refused: "DaemonRefused") -> str:
     return f"{name}: ERROR ({why})"
 
 
+def is_terminal() -> bool:
+    """Say whether a person reads along, at a terminal that can move its cursor and show colours."""
+    return sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+
+
+def is_coloured() -> bool:
+    """Say whether words may be coloured: on a terminal, unless `NO_COLOR` says otherwise (no-color.org)."""
+    return is_terminal() and not os.environ.get("NO_COLOR")
+
+
 def width() -> int:
     """Return how many columns there are."""
+    if sys.stdout is None:
+        return USUAL_WIDTH
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns or USUAL_WIDTH
     except (OSError, ValueError):  # not a terminal, or not even a file
         return USUAL_WIDTH
+
+
+def speak_any_encoding() -> None:
+    """Have letters that the terminal's encoding lacks spelled out: no word of a server's may end a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -1,6 +1,7 @@
 """Words on their way to a terminal: cleaned, wrapped, and the nearest to a mistyped one. Pure: no I/O, no clock."""
 
 import textwrap
+import unicodedata
 
 NARROWEST, WIDEST = 40, 100  # a paragraph that is wider is hard to read
 
@@ -8,6 +9,11 @@ NARROWEST, WIDEST = 40, 100  # a paragraph that is wider is hard to read
 def clean(text: object) -> str:
     """Keep words that come from a model server from moving the cursor or breaking the line."""
     return "".join(letter if letter.isprintable() else " " for letter in str(text or ""))
+
+
+def wide(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    return sum(0 if unicodedata.combining(each) else 1 + (unicodedata.east_asian_width(each) in "WF") for each in text)
 
 
 def hanging(head: str, words: str, *, width: int) -> list[str]:

@@ -1,18 +1,18 @@
 """`incident list`, `show` and `export`: what went wrong, from the daemon to the terminal or into a file."""
 
-import json
-import sys
 from pathlib import Path
 
 import click
 
-from supervisor.cli.http import Daemon, DaemonRefused
+from supervisor.cli.formats import JSON, TABLE, TSV, as_json, as_tsv, format_option
+from supervisor.cli.http import Answer, Daemon, DaemonRefused
 from supervisor.cli.incidents import found, one_incident
 from supervisor.cli.options import with_daemon
-from supervisor.cli.terminal import FAILED, OK, say, width
+from supervisor.cli.terminal import FAILED, OK, put, say, width
 from supervisor.cli.text import nearest
 
 STANDARD_OUTPUT = "-"
+COLUMNS = ("id", "opened_at", "closed_at", "targets", "cause", "ended")
 USUAL_LIMIT, MOST_INCIDENTS = 20, 500
 
 
@@ -30,11 +30,10 @@ def incident() -> None:
     default=USUAL_LIMIT,
     help=f"The newest N only ({USUAL_LIMIT}).",
 )
+@format_option(TABLE, JSON, TSV)
 @with_daemon
-def list_(daemon: Daemon, *, name: str | None, limit: int) -> int:
+def list_(daemon: Daemon, *, name: str | None, limit: int, form: str) -> int:
     """One line per incident, the newest last, next to where the eye is."""
-    from supervisor.cli.incident_table import rows
-
     target = None if name == "all" else name
     try:
         answer = daemon.incidents(target=target, limit=limit)
@@ -43,9 +42,23 @@ def list_(daemon: Daemon, *, name: str | None, limit: int) -> int:
             raise
         say(f"{name}: ERROR (no such process; {nearest(str(name), daemon.named(['all']))})")
         return FAILED
-    for row in rows(answer.content["incidents"], now_s=answer.now_s) or [f"{target or 'all'}: no incidents"]:
-        say(row)
+    _print(answer, form=form, of_whom=target or "all")
     return OK
+
+
+def _print(answer: Answer, *, form: str, of_whom: str) -> None:
+    from supervisor.cli.incident_table import ended, rows
+
+    incidents = answer.content["incidents"]
+    match form:
+        case "json":
+            put(as_json(answer.content))
+        case "tsv":
+            for line in as_tsv(COLUMNS, [{**each, "ended": ended(each)} for each in reversed(incidents)]):
+                put(line)
+        case _:
+            for row in rows(incidents, now_s=answer.now_s) or [f"{of_whom}: no incidents"]:
+                say(row)
 
 
 @incident.command()
@@ -72,13 +85,12 @@ def export(daemon: Daemon, word: str, file: str) -> int:
     answer = found(daemon, word)
     if answer is None:
         return FAILED
-    # ASCII alone: a server's words in it can then do no harm to a terminal.
-    text = f"{json.dumps(answer.content, indent=2)}\n"
+    text = as_json(answer.content)
     if file == STANDARD_OUTPUT:
-        sys.stdout.write(text)
+        put(text)
         return OK
     try:
-        _write_anew(Path(file), text)
+        _write_anew(Path(file), f"{text}\n")
     except FileExistsError:
         say(f"{word}: ERROR ({file} is there already, and is not overwritten: name another)")
         return FAILED

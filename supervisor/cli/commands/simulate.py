@@ -11,11 +11,12 @@ from typing import Any
 
 import click
 
+from supervisor.cli.formats import JSON, TABLE, as_json, format_option
 from supervisor.cli.http import MAX_HISTORY_BYTES, Daemon
 from supervisor.cli.incidents import WHICH, found
 from supervisor.cli.options import Understood, with_daemon
 from supervisor.cli.simulate_table import Simulation, as_document, lines
-from supervisor.cli.terminal import FAILED, OK, say, width
+from supervisor.cli.terminal import FAILED, OK, put, say, width
 from supervisor.cli.text import nearest
 from supervisor.core.plain import LONGEST_S, from_plain
 from supervisor.core.policy import Policy, complaints
@@ -65,9 +66,7 @@ def change(text: str) -> tuple[str, float]:
     multiple=True,
     help="A key of [policy] in settings.toml, such as hung_after_s=20; may be given again.",
 )
-@click.option(
-    "-f", "form", metavar="FORMAT", type=click.Choice(("table", "json")), default="table", help="table or json (table)."
-)
+@format_option(TABLE, JSON)
 @with_daemon
 def simulate(daemon: Daemon, word: str, *, changes: Sequence[tuple[str, float]], form: str) -> int:
     """Judge once more what was recorded of an incident, with other values of its policy.
@@ -88,10 +87,9 @@ def _simulate(daemon: Daemon, word: str, *, changes: Changes, form: str) -> int:
     if contradictions or not bundles:
         return FAILED
     simulations = [_simulated(bundle, changes) for bundle in bundles]
-    if form == "json":
+    if form == JSON:
         told = [as_document(each) for each in simulations]
-        # ASCII alone: a server's words in it can then do no harm to a terminal.
-        sys.stdout.write(f"{json.dumps({'id': document.get('id'), 'simulations': told}, indent=2)}\n")
+        put(as_json({"id": document.get("id"), "simulations": told}))
     else:
         for line in lines(simulations, width=width()):
             say(line)
