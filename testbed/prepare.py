@@ -29,6 +29,7 @@ HERE: Final[Steps] = {
     "haproxy": partial(ensure_tool, "haproxy", "haproxy"),
     "nginx": partial(ensure_tool, "nginx", "nginx-light"),
     "tmux": ensure_tmux,
+    "Prometheus": partial(ensure_tool, "prometheus", "prometheus"),
     "Docker Compose": compose.compose_command,
     "Python 3.9": partial(old_python.ensure, "3.9"),
     "the tiny model": tiny_model.ensure,

@@ -25,6 +25,7 @@ from testbed.servers import ContainerServers, Frozen
 from testbed.supervisord import Supervisord, toml
 
 MODELS: Final = {"general": ("general",), "planner": ("planner", "research"), "code": ("code",), "vision": ("vision",)}
+QUICK: Final = ("general", "planner", "code")  # whom `auto` may ask, in this order
 DEFAULT_PORTS: Final = {"general": 8091, "planner": 8092, "code": 8093, "vision": 8094, "router": 8085, "http": 8090}
 SERVER_FLAGS: Final = ("-np", "1", "-c", "8192", "-t", "1", "--metrics", "--cache-ram", "64")
 
@@ -129,7 +130,7 @@ class Stack(Supervisord):
     def _served(self) -> Served:
         return Served(
             backends={name: self.url(name) for name in MODELS},
-            models={alias: (name,) for name, aliases in MODELS.items() for alias in aliases},
+            models={alias: (name,) for name, aliases in MODELS.items() for alias in aliases} | {"auto": QUICK},
             liveness_file=self.liveness_file,
             supervisor_url=self.address,
             control_socket=self.socket,
@@ -154,7 +155,9 @@ class Stack(Supervisord):
     def _router_target(self) -> str:
         if self.router is None:
             return ""
-        return f'[[routers]]\nname = "router"\nurl = "{self.router_url}"\nengine = "none"\n'
+        key = self.router.client_headers.get("Authorization", "").removeprefix("Bearer ")
+        asked_with = f"api_key = {toml(key)}\n" if key else ""
+        return f'[[routers]]\nname = "router"\nurl = "{self.router_url}"\nengine = "none"\n{asked_with}'
 
 
 def is_free(port: int) -> bool:
