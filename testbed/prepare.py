@@ -29,6 +29,8 @@ HERE: Final[Steps] = {
     "haproxy": partial(ensure_tool, "haproxy", "haproxy"),
     "nginx": partial(ensure_tool, "nginx", "nginx-light"),
     "tmux": ensure_tmux,
+    "zsh": partial(ensure_tool, "zsh", "zsh"),
+    "fish": partial(ensure_tool, "fish", "fish"),
     "Prometheus": partial(ensure_tool, "prometheus", "prometheus"),
     "Docker Compose": compose.compose_command,
     "Python 3.9": partial(old_python.ensure, "3.9"),

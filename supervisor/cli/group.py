@@ -1,12 +1,16 @@
 """The list of commands as click sees it: each is imported when it is called, and takes the options that all share."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from supervisor.cli.commands import Entry
 from supervisor.cli.options import shared_options
+from supervisor.cli.suggest import words
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 PACKAGE = "supervisor.cli.commands"
 
@@ -37,6 +41,11 @@ class LazyGroup(click.Group):
         """List the commands without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.summary) for name, entry in self._entries.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Suggest commands and options, without importing any command."""
+        known = [(name, entry.summary) for name, entry in self._entries.items()]
+        return [*words(known, incomplete), *click.Command.shell_complete(self, ctx, incomplete)]
 
 
 def _sharing(command: click.Command) -> click.Command:

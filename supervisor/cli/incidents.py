@@ -2,12 +2,13 @@
 
 import click
 
+from supervisor.cli import suggest
 from supervisor.cli.http import Answer, Daemon, DaemonRefused
 from supervisor.cli.terminal import PROG, say
 
 WHICH = "An incident's id as in list, or a target's name for its newest."
 
-one_incident = click.argument("word", metavar="ID", help=WHICH)
+one_incident = click.argument("word", metavar="ID", shell_complete=suggest.incidents, help=WHICH)
 
 
 def found(daemon: Daemon, word: str) -> Answer | None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import click
 
+from supervisor.cli import suggest
+
 if TYPE_CHECKING:
     from supervisor.cli.http import Daemon
 
@@ -49,9 +51,14 @@ def _seconds(text: str) -> float:
 SECONDS = Understood("seconds", _seconds)
 
 some_names = click.argument(
-    "names", metavar="NAME...", nargs=-1, required=True, help="Targets' names as in status; all: every one."
+    "names",
+    metavar="NAME...",
+    nargs=-1,
+    required=True,
+    shell_complete=suggest.targets_or_all,
+    help="Targets' names as in status; all: every one.",
 )
-one_name = click.argument("name", metavar="NAME", help="A target's name as in status.")
+one_name = click.argument("name", metavar="NAME", shell_complete=suggest.targets, help="A target's name as in status.")
 
 
 def shared_options() -> list[click.Parameter]:
@@ -90,12 +97,13 @@ def with_daemon(command: "Callable[Concatenate[Daemon, P], int]") -> Callable[P,
     return asks
 
 
-def daemon(ctx: click.Context) -> "Daemon":
+def daemon(ctx: click.Context, *, answer_s: float | None = None) -> "Daemon":
     """Return the daemon that is meant, unasked yet; end the command where the address is none."""
-    from supervisor.cli.http import Daemon
+    from supervisor.cli.http import ANSWER_S, Daemon
 
     try:
-        return Daemon(_address(ctx.meta.get(ADDRESS, {})), token=os.environ.get(TOKEN_VARIABLE, "").strip())
+        address = _address(ctx.meta.get(ADDRESS, {}))
+        return Daemon(address, token=os.environ.get(TOKEN_VARIABLE, "").strip(), answer_s=answer_s or ANSWER_S)
     except ValueError as error:
         raise click.UsageError(str(error), ctx) from error
 

@@ -1,5 +1,6 @@
 """Run one command line: find the command, let it work, and turn whatever ends it into an exit status."""
 
+import os
 import sys
 
 import click
@@ -8,7 +9,15 @@ from supervisor import __version__
 from supervisor.cli.commands import COMMANDS
 from supervisor.cli.group import LazyGroup
 from supervisor.cli.options import SERVER_VARIABLE, TOKEN_VARIABLE
-from supervisor.cli.terminal import FAILED, INTERRUPTED, PROG, READER_LEFT, complain, speak_any_encoding
+from supervisor.cli.terminal import (
+    COMPLETE_VARIABLE,
+    FAILED,
+    INTERRUPTED,
+    PROG,
+    READER_LEFT,
+    complain,
+    speak_any_encoding,
+)
 from supervisor.errors import SupervisorError
 
 # \b keeps a paragraph's lines as they are.
@@ -53,6 +62,8 @@ def supervisorctl() -> None:
 def run(argv: list[str] | None) -> int:
     """Do what the command line says; return the exit status."""
     speak_any_encoding()
+    if asked_for := os.environ.get(COMPLETE_VARIABLE):
+        return _complete(asked_for)
     try:
         return _run(sys.argv[1:] if argv is None else argv)
     except click.exceptions.Exit as end:  # help, or the version
@@ -67,6 +78,12 @@ def run(argv: list[str] | None) -> int:
         return READER_LEFT
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _complete(asked_for: str) -> int:
+    from click.shell_completion import shell_complete
+
+    return shell_complete(supervisorctl, {}, PROG, COMPLETE_VARIABLE, asked_for)
 
 
 def _run(words: list[str]) -> int:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from supervisor.cli.http import DaemonRefused
 
 PROG = "benchai-supervisorctl"
+COMPLETE_VARIABLE = "_BENCHAI_SUPERVISORCTL_COMPLETE"  # by which a shell asks, as click has it
 OK, FAILED, NOT_READY, CANNOT_TELL = 0, 1, 3, 4  # 2 is click's: the command line is wrong
 READER_LEFT, INTERRUPTED = 141, 130  # what a shell says of a program that SIGPIPE or SIGINT ended
 USUAL_WIDTH = 80  # of a terminal that does not say

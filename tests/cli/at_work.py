@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from testbed.clients import LOOPBACK, free_port
@@ -28,13 +28,15 @@ def at_work(folder: Path, model: Path, *names: str) -> Iterator[Supervisord]:
 
 
 @contextlib.contextmanager
-def terminal_of(folder: Path, *, columns: int = 100, lines: int = 24) -> Iterator[Terminal]:
+def terminal_of(
+    folder: Path, *, columns: int = 100, lines: int = 24, shell: Sequence[str] = ("sh",)
+) -> Iterator[Terminal]:
     """Have a terminal until the end of the block."""
     try:
         ensure_tmux()
     except NotToBeHad as missing:
         cannot(str(missing))
-    with Terminal(folder, columns=columns, lines=lines) as terminal:
+    with Terminal(folder, columns=columns, lines=lines, shell=shell) as terminal:
         yield terminal
 
 

@@ -25,5 +25,8 @@ COMMANDS = {
     "resume": Entry("pause:resume", "end the pause; holds on single targets stand"),
     "incident": Entry("incident:incident", "what went wrong, why, and what became of it: list, show, export"),
     "simulate": Entry("simulate:simulate", "judge once more what was recorded of an incident, with other values"),
+    "completion": Entry(
+        "completion:completion", "what bash, zsh or fish needs in order to complete commands and names"
+    ),
     "version": Entry("version:version", "of this program and of the daemon"),
 }

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from supervisor.cli import suggest
 from supervisor.cli.formats import JSON, TABLE, TSV, as_json, as_tsv, format_option
 from supervisor.cli.http import Answer, Daemon, DaemonRefused
 from supervisor.cli.incidents import found, one_incident
@@ -22,7 +23,9 @@ def incident() -> None:
 
 
 @incident.command("list")
-@click.argument("name", metavar="[NAME]", required=False, help="Those of this target only.")
+@click.argument(
+    "name", metavar="[NAME]", required=False, shell_complete=suggest.targets, help="Those of this target only."
+)
 @click.option(
     "--limit",
     metavar="N",
@@ -78,7 +81,13 @@ def show(daemon: Daemon, word: str) -> int:
 
 @incident.command()
 @one_incident
-@click.argument("file", metavar="[FILE]", default=STANDARD_OUTPUT, help="A new file (standard output).")
+@click.argument(
+    "file",
+    metavar="[FILE]",
+    default=STANDARD_OUTPUT,
+    shell_complete=suggest.files,
+    help="A new file (standard output).",
+)
 @with_daemon
 def export(daemon: Daemon, word: str, file: str) -> int:
     """All that is known of one, as JSON, into a new file or to standard output."""

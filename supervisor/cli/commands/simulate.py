@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from supervisor.cli import suggest
 from supervisor.cli.formats import JSON, TABLE, as_json, format_option
 from supervisor.cli.http import MAX_HISTORY_BYTES, Daemon
 from supervisor.cli.incidents import WHICH, found
@@ -57,7 +58,12 @@ def change(text: str) -> tuple[str, float]:
 
 
 @click.command()
-@click.argument("word", metavar="ID", help=f"{WHICH[:-1]}, or a file that export wrote (-: standard input).")
+@click.argument(
+    "word",
+    metavar="ID",
+    shell_complete=suggest.incidents,
+    help=f"{WHICH[:-1]}, or a file that export wrote (-: standard input).",
+)
 @click.option(
     "--set",
     "changes",

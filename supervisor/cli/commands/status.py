@@ -2,6 +2,7 @@
 
 import click
 
+from supervisor.cli import suggest
 from supervisor.cli.formats import JSON, TABLE, TSV, as_json, as_tsv, format_option
 from supervisor.cli.http import Answer, Daemon
 from supervisor.cli.options import with_daemon
@@ -13,7 +14,7 @@ COLUMNS = ("name", "kind", "state", "verdict", "routable", "pid", "uptime_s", "r
 
 
 @click.command()
-@click.argument("names", metavar="[NAME...]", nargs=-1, help="These targets only.")
+@click.argument("names", metavar="[NAME...]", nargs=-1, shell_complete=suggest.targets, help="These targets only.")
 @format_option(TABLE, JSON, TSV)
 @click.option("-w", "--watch", "is_watched", is_flag=True, help="A live view on a terminal, until q or Ctrl-C.")
 @with_daemon
