@@ -1,6 +1,13 @@
 # The supervisor, and the demo router beside it; compose/docker-compose.yml runs both from this one image.
 #
 #   docker build -t benchai-supervisor .
+#   docker run --read-only --tmpfs /tmp --tmpfs /run/benchai-supervisor:uid=10001,gid=10001 \
+#     --cap-drop ALL --security-opt no-new-privileges --network host --pid host --group-add "$(stat -c %g /var/run/docker.sock)" \
+#     -v /var/run/docker.sock:/var/run/docker.sock -v supervisor-state:/var/lib/benchai-supervisor \
+#     -v ./settings.toml:/etc/benchai-supervisor/settings.toml:ro benchai-supervisor
+#
+# SIGHUP has it read its settings anew, SIGTERM ends it within seconds, or once a restart under way is done.
+# What each of these mounts gives away, and how to give away less: docs/security.md.
 #
 # The base may be pinned by digest or come from a mirror; whatever it is, it needs Python 3.11 or later with venv.
 ARG PYTHON_IMAGE=python:3.11-slim
@@ -18,10 +25,15 @@ RUN /build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-d
     && /build/bin/pip --python /opt/benchai/bin/python install --no-cache-dir --no-deps --no-index /dist/*.whl
 
 FROM ${PYTHON_IMAGE}
-LABEL org.opencontainers.image.title="benchai-supervisor" org.opencontainers.image.licenses="MIT"
+LABEL org.opencontainers.image.title="benchai-supervisor" \
+      org.opencontainers.image.description="Keeps self-hosted model servers truthful and alive" \
+      org.opencontainers.image.licenses="MIT"
 ENV PATH=/opt/benchai/bin:$PATH
-# Named volumes take over their owner from here. A number and no name: nothing in the image needs to look it up.
-RUN install -d -o 10001 -g 10001 /var/lib/benchai-supervisor /run/benchai-supervisor
+# A name, so that `ps` and `ls` show one; without a shell, a password or a home. Whatever could install more goes. Named
+# volumes take over their owner from these directories.
+RUN echo 'benchai:x:10001:10001::/nonexistent:/usr/sbin/nologin' >>/etc/passwd && echo 'benchai:x:10001:' >>/etc/group \
+    && rm -rf /usr/local/bin/pip* /usr/local/lib/python3*/ensurepip /usr/local/lib/python3*/site-packages/* \
+    && install -d -o 10001 -g 10001 /var/lib/benchai-supervisor /run/benchai-supervisor
 COPY --from=build /opt/benchai /opt/benchai
 COPY examples /opt/benchai/examples
 # Not root. To use the engine's socket it needs that socket's group: `--group-add "$(stat -c %g /var/run/docker.sock)"`.
