@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Pin what pyproject.toml asks for, with hashes: requirements/runtime.txt for users, requirements/dev.txt for everything
-# here, requirements/build.txt for the image's build, requirements/litellm.txt for the LiteLLM proxy, which lives in an
-# environment of its own. The files name no index and no address, so they work with whatever index the reader's pip is set up for.
+# here, requirements/build.txt for the image's build, requirements/litellm.txt for the LiteLLM proxy and
+# requirements/installers.txt for uv, pipx and twine, which live in environments of their own. The files name no index and
+# no address, so they work with whatever index the reader's pip is set up for.
 #   usage: scripts/lock.sh [--upgrade]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,7 +20,8 @@ fi
 asked=requirements/dev.in
 built_with=requirements/build.in
 routed_by=requirements/litellm.in
-trap 'rm -f "$asked" "$built_with" "$routed_by"' EXIT
+installed_by=requirements/installers.in
+trap 'rm -f "$asked" "$built_with" "$routed_by" "$installed_by"' EXIT
 "$tools/bin/python" - >"$asked" <<'PYTHON'
 import tomllib
 from pathlib import Path
@@ -39,6 +41,7 @@ print("\n".join(tomllib.loads(Path("pyproject.toml").read_text())["build-system"
 PYTHON
 
 echo "litellm[proxy]>=1.108" >"$routed_by" # it has weighted failover and hooks for each failed attempt; none older was tried
+printf '%s\n' uv pipx twine pip >"$installed_by" # pip: pipx fetches one for itself
 
 compile() {
     CUSTOM_COMPILE_COMMAND="make lock" "$tools/bin/pip-compile" --quiet --generate-hashes --allow-unsafe --strip-extras \
@@ -52,4 +55,6 @@ sed -i "s|-r $built_with|pyproject.toml (build-system)|; s|-c dev.txt|requiremen
 sed -i "s|-r $asked|pyproject.toml (dev)|; s|-c runtime.txt|requirements/runtime.txt|; s|-c requirements/runtime.txt|requirements/runtime.txt|" requirements/dev.txt
 compile "$routed_by" requirements/litellm.txt "$@"
 sed -i "s|-r $routed_by|scripts/lock.sh|" requirements/litellm.txt
+compile "$installed_by" requirements/installers.txt "$@"
+sed -i "s|-r $installed_by|scripts/lock.sh|" requirements/installers.txt
 grep -c '^[a-z].*==' requirements/*.txt | sed 's/:/: /; s/$/ packages pinned/'

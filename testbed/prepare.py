@@ -20,6 +20,7 @@ from testbed.base_image import ensure_base_image
 from testbed.debian import NotToBeHad, ensure_tool
 from testbed.engine import find
 from testbed.image import ensure_image
+from testbed.installers import ensure_installers
 from testbed.routers.litellm import ensure_litellm
 from testbed.systemd_host import ensure_systemd_image
 from testbed.terminal import ensure_tmux
@@ -34,6 +35,7 @@ HERE: Final[Steps] = {
     "Prometheus": partial(ensure_tool, "prometheus", "prometheus"),
     "Docker Compose": compose.compose_command,
     "Python 3.9": partial(old_python.ensure, "3.9"),
+    "uv, pipx and twine": ensure_installers,
     "the tiny model": tiny_model.ensure,
     "its projector": tiny_projector.ensure,
 }
