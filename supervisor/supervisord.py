@@ -1,6 +1,5 @@
 """The command `benchai-supervisord`: arguments, settings, the lock and the sockets; then one daemon's life."""
 
-import argparse
 import asyncio
 import contextlib
 import faulthandler
@@ -11,16 +10,38 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+import click
 from loguru import logger
 
-from supervisor import __version__, build, logs, settings_file
+from supervisor import __version__, build, command_line, logs, settings_file
+from supervisor.command_line import HELP, Notes
 from supervisor.daemon import Daemon, Listeners
 from supervisor.errors import SettingsError, StartupError
 from supervisor.publish.agent import listen as bind_agent
 from supervisor.publish.server import bind_tcp, bind_unix
 from supervisor.settings import Settings
 
+PROG = "benchai-supervisord"
 EXIT_STARTUP, EXIT_SETTINGS = 1, 2
+NOTES = Notes(
+    {
+        "Exit status": [
+            ("0", "it was told to end, and has ended in order; with --check: the settings are good"),
+            (str(EXIT_STARTUP), "it cannot start here and now: another daemon runs, a port is taken"),
+            (str(EXIT_SETTINGS), "the settings or the command line are wrong, and that was said"),
+        ],
+        "Environment": [
+            (settings_file.FILE_VARIABLE, "the settings file, instead of --settings"),
+            ("BENCHAI_SUPERVISOR_…", "a single setting, over the file: BENCHAI_SUPERVISOR_HTTP__PORT=9000"),
+        ],
+        "Files": [
+            (str(settings_file.DEFAULT_FILE), "the settings, each with its reason and its default"),
+            ("/var/lib/benchai-supervisor", "what survives us: the history, holds, evidence (daemon.state_dir)"),
+            ("/run/benchai-supervisor/control.sock", "what benchai-supervisorctl talks to (http.socket)"),
+            ("/run/benchai-supervisor/liveness.json", "what routers read (daemon.liveness_file)"),
+        ],
+    }
+)
 
 
 @contextlib.contextmanager
@@ -83,31 +104,26 @@ def supervise(settings: Settings) -> None:
         asyncio.run(Daemon(settings, listeners=listeners).run())
 
 
-def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="benchai-supervisord", description="Keep model servers truthful and alive: probe, publish, restart."
-    )
-    parser.add_argument(
-        "--settings",
-        type=Path,
-        help="settings file (default: the first there is of "
-        f"${settings_file.FILE_VARIABLE}, ./settings.toml, {settings_file.DEFAULT_FILE})",
-    )
-    parser.add_argument("--check", action="store_true", help="say what is wrong with the settings, and start nothing")
-    parser.add_argument("--version", action="version", version=f"benchai-supervisord {__version__}")
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run `benchai-supervisord`; return 0, 1 where it cannot start here and now, 2 where the settings are wrong."""
-    arguments = _arguments(argv)
+@click.command(epilog=NOTES.epilog(), context_settings=HELP)
+@click.option(
+    "--settings",
+    "asked_for",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The settings; without it the first there is of "
+    f"${settings_file.FILE_VARIABLE}, ./settings.toml, {settings_file.DEFAULT_FILE}.",
+)
+@click.option("--check", is_flag=True, help="Say what is wrong with the settings, and start nothing.")
+@click.version_option(__version__, prog_name=PROG, message="%(prog)s %(version)s")
+def supervisord(asked_for: Path | None, *, check: bool) -> int:
+    """Keep model servers truthful and alive: probe, publish, restart."""
     try:
-        path = settings_file.find(arguments.settings)
+        path = settings_file.find(asked_for)
         settings = settings_file.load(path)
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201 - for a person, before there is a log
         return EXIT_SETTINGS
-    if arguments.check:
+    if check:
         print(f"{path}: good; backends: {len(settings.backends)}, routers: {len(settings.routers)}")  # noqa: T201
         return 0
     logs.hide(build.secrets(settings))
@@ -119,6 +135,11 @@ def main(argv: list[str] | None = None) -> int:
         logger.error("cannot start: {}", error)
         return EXIT_STARTUP
     return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run `benchai-supervisord`; return 0, 1 where it cannot start here and now, 2 where the settings are wrong."""
+    return command_line.run(supervisord, PROG, argv)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ HERE: Final[Steps] = {
     "tmux": ensure_tmux,
     "zsh": partial(ensure_tool, "zsh", "zsh"),
     "fish": partial(ensure_tool, "fish", "fish"),
+    "mandoc": partial(ensure_tool, "mandoc", "mandoc"),
+    "man": partial(ensure_tool, "man", "man-db"),
     "Prometheus": partial(ensure_tool, "prometheus", "prometheus"),
     "Docker Compose": compose.compose_command,
     "Python 3.9": partial(old_python.ensure, "3.9"),
