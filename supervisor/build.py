@@ -83,7 +83,8 @@ def engines(settings: Settings, known: Mapping[str, Engine] | None = None) -> di
         "none": NoEngine,
     }
     there = dict(known or {})
-    return there | {each.engine: makers[each.engine]() for each in settings.targets if each.engine not in there}
+    wanted = [each.engine for each in settings.targets] + ["docker"] * settings.docker.discover
+    return there | {word: makers[word]() for word in dict.fromkeys(wanted) if word not in there}
 
 
 def plan(settings: Settings, wanted: TargetSettings) -> Plan:

@@ -5,14 +5,17 @@ import signal
 import socket
 from collections.abc import Coroutine, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from loguru import logger
 
-from supervisor import __version__, build
+from supervisor import __version__, build, logs
 from supervisor.core.liveness import Snapshot
 from supervisor.core.observations import TrafficSeen
 from supervisor.core.restraint import Hold
+from supervisor.discovery import Discovery
+from supervisor.engines.base import Changed
 from supervisor.fleet import Fleet
 from supervisor.guard import Guard
 from supervisor.herald import Herald
@@ -28,11 +31,14 @@ from supervisor.publish.file import LivenessFile
 from supervisor.publish.server import HttpServer
 from supervisor.pulse import Pulse
 from supervisor.recall import Recall
+from supervisor.reload import Reloads
 from supervisor.routed import Directly
 from supervisor.schedule import Schedule
 from supervisor.settings import Settings
 
 HISTORY_EVERY_S = 5.0
+DOCKER = "docker"
+FOUND = "found.json"  # containers that were found by their labels
 MOST_WAITING = 100  # messages to one keeper, before more reports say nothing new
 
 
@@ -48,8 +54,10 @@ class Listeners:
 class Daemon:
     """One daemon's life: its parts, its tasks, its end."""
 
-    def __init__(self, settings: Settings, *, listeners: Listeners) -> None:
+    def __init__(self, settings: Settings, *, path: Path, listeners: Listeners) -> None:
+        """`path` is the file that the settings are from, and are read anew from."""
         self._settings = settings
+        self._path = path
         self._listeners = listeners
         self._store = Store(settings.daemon.state_dir / "history.sqlite")
         self._recall = Recall(self._store)
@@ -63,17 +71,21 @@ class Daemon:
         self._file: LivenessFile
         self._herald: Herald
         self._fleet: Fleet
+        self._discovery: Discovery
+        self._reloads: Reloads
+        self._api: Api
 
     async def run(self) -> None:
-        """Supervise until SIGTERM or SIGINT."""
+        """Supervise until SIGTERM or SIGINT; SIGHUP has the settings read anew."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         self._assemble(await self._recall.holds())
+        loop.add_signal_handler(signal.SIGHUP, self._reloads.hang_up)
         try:
             async with asyncio.TaskGroup() as self._group:
-                await self._fleet.settle(self._settings)
+                await self._reloads.begin()
                 await self._recall.close_strangers(self._fleet.names)
                 tasks = [self._for_ever(work, name=name) for name, work in self._services()]
                 servers = self._serve()
@@ -103,7 +115,30 @@ class Daemon:
             told=self._told,
             late_s=self._pulse.late_s,
         )
-        self._fleet = Fleet(shared, board=self._board, recall=self._recall)
+        self._discovery = Discovery(self._settings.daemon.state_dir / FOUND, problems=self._board.problems)
+        self._discovery.remember()
+        self._fleet = Fleet(shared, board=self._board, recall=self._recall, heard=self._heard)
+        self._reloads = Reloads(
+            self._path,
+            self._settings,
+            fleet=self._fleet,
+            board=self._board,
+            around=self._herald.reloading,
+            apply=self._apply,
+            found=self._discovery.admitted,
+        )
+
+    def _apply(self, settings: Settings) -> None:
+        """Go by what the settings say of ourselves; what they say of targets is the fleet's."""
+        self._settings = settings
+        logs.hide(build.secrets(settings))
+        logs.set_up(settings.daemon.log_level, form=settings.daemon.log_format)
+        self._api.settle(token=settings.http.token.get_secret_value())
+        self._discovery.stir()
+
+    def _heard(self, engine: str, change: Changed) -> None:
+        if engine == DOCKER:
+            self._discovery.heard(change)
 
     def _publish(self, snapshot: Snapshot) -> None:
         self._directly.saw(snapshot)
@@ -124,6 +159,15 @@ class Daemon:
         yield "pulse", self._pulse.run()
         yield "herald", self._herald.run()
         yield "history", self._watch_history()
+        yield "reloads", self._reloads.run()
+        yield (
+            "discovery",
+            self._discovery.run(
+                engine=lambda: self._fleet.engine(DOCKER),
+                settings=lambda: self._settings,
+                settle=self._reloads.settle_found,
+            ),
+        )
         if self._listeners.agent:
             yield "agent checks", AgentServer(self._listeners.agent, self._board).run()
 
@@ -145,13 +189,14 @@ class Daemon:
             logger.error("history: cannot be written, so a hold does not outlive us: {}", error)
 
     def _serve(self) -> list[HttpServer]:
-        api = Api(
+        self._api = api = Api(
             self._board,
             operate=self._fleet.operator.operate,
             report=self._report,
             history=self._history,
             holds=Holding(self._guard, self._store, self._fleet.keepers, problems=self._board.problems),
             incidents=Troubles(self._store),
+            rereads=self._reloads,
             token=self._settings.http.token.get_secret_value(),
         )
         servers = [
@@ -200,6 +245,8 @@ class Daemon:
         await self._fleet.close()
         self._host.close()
         self._file.close()
+        self._reloads.close()
+        self._discovery.close()
         self._store.close()
 
 

@@ -5,14 +5,14 @@ let go or given to another keeper.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from loguru import logger
 
 from supervisor import build
 from supervisor.build import Plan
-from supervisor.engines.base import Engine
+from supervisor.engines.base import Changed, Engine
 from supervisor.engines.process import ProcessEngine
 from supervisor.errands import Runner
 from supervisor.history import UNUSABLE
@@ -40,11 +40,15 @@ class Changes:
 class Fleet:
     """The targets, by name, in the order of the settings."""
 
-    def __init__(self, shared: Shared, *, board: Board, recall: Recall) -> None:
+    def __init__(
+        self, shared: Shared, *, board: Board, recall: Recall, heard: Callable[[str, Changed], None] = lambda *_: None
+    ) -> None:
+        """`heard` is told of everything that an engine reports, with the settings' word for the engine."""
         self.keepers: dict[str, Keeper] = {}  # the same mapping for ever: others read it
         self._shared = shared
         self._board = board
         self._recall = recall
+        self._heard = heard
         self._members: dict[str, Member] = {}
         self._engines: dict[str, Engine] = {}
         self._watches: dict[str, asyncio.Task[None]] = {}
@@ -224,6 +228,7 @@ class Fleet:
     async def _watch(self, word: str, engine: Engine) -> None:
         """Pass on what an engine reports; after a gap in the reports anything may have happened to any target."""
         async for change in engine.watch():
+            self._heard(word, change)
             for member in self._of(engine):
                 if change.name in (None, member.target.engine_name):
                     logger.debug("{}: {}: {}", word, member.target.engine_name, change.what)

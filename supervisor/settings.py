@@ -75,6 +75,8 @@ class DockerSettings(Section):
     host: Text = "unix:///var/run/docker.sock"
     timeout_s: Positive = 10.0
     workers: Annotated[int, Number, Field(ge=1, le=64)] = 8
+    discover: bool = False
+    discover_grace_s: Positive = 60.0
 
 
 class SystemdSettings(Section):

@@ -40,7 +40,7 @@ class Finding:
 def contradictions(settings: Settings) -> Iterator[Finding]:
     """Yield what is wrong, each thing once."""
     targets = placed(settings)
-    if not targets:
+    if not targets and not settings.docker.discover:
         yield Finding(("backends",), [], "is empty; describe at least one [[backends]] with name, url and models")
     yield from _nameless_paths(settings)
     yield from _http_contradictions(settings, targets)
@@ -127,7 +127,7 @@ def _maintenance_contradictions(settings: Settings, targets: Placed) -> Iterator
             cure = "is when it begins too; a window that never closes is a hold (benchai-supervisorctl hold)"
             yield Finding(("maintenance", index, "ends"), str(window.ends), cure)
         for place, name in enumerate(window.targets or ()):
-            if name not in names:
+            if name not in names and not settings.docker.discover:  # it may be a container that is found
                 cure = f"is no target; there are {', '.join(names)}"
                 yield Finding(("maintenance", index, "targets", place), name, cure)
 

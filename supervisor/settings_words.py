@@ -109,7 +109,7 @@ def line(path: Path, written: Mapping[str, Any], found: Finding) -> str:
     variable = _variable(found.key)
     where = f"environment: {variable}" if variable else f"{path}: {_joined(_named(found.key, written))}"
     origin = f" ({found.origin})" if found.origin else ""
-    return f"{where} = {_shown(found)}{origin}: {found.cure}"
+    return f"{where} = {shown(found)}{origin}: {found.cure}"
 
 
 def _meant(key: Key) -> str:
@@ -156,11 +156,11 @@ def _joined(key: Key) -> str:
     return str(key[0]) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key[1:])
 
 
-def _shown(finding: Finding) -> str:
+def shown(finding: Finding) -> str:
     """Show the value as one would write it; secrets never, and of what may hold some only the shape."""
     if finding.value is MISSING:
         return "(missing)"
-    if any(_may_be_secret(str(part)) for part in finding.key):
+    if any(may_be_secret(str(part)) for part in finding.key):
         return "(hidden)"
     match finding.value:
         case dict():
@@ -171,7 +171,7 @@ def _shown(finding: Finding) -> str:
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
 
 
-def _may_be_secret(part: str) -> bool:
+def may_be_secret(part: str) -> bool:
     """Whether a key looks like one for a secret, however it is spelled."""
     word = part.lower().removeprefix(ENV_PREFIX.lower()).rpartition("__")[2].replace("-", "_")
     if word in KNOWN and word not in SECRETS:

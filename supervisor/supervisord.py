@@ -90,8 +90,8 @@ def _listening(settings: Settings) -> Iterator[Listeners]:
         yield Listeners(tcp=tcp, unix=unix, agent=checks)
 
 
-def supervise(settings: Settings) -> None:
-    """Run one daemon to its end.
+def supervise(settings: Settings, path: Path) -> None:
+    """Run one daemon to its end; `path` is where its settings are from.
 
     Raises:
         StartupError: it cannot run here and now.
@@ -101,7 +101,7 @@ def supervise(settings: Settings) -> None:
         logger.info("http on {}:{} and {}", host, port, settings.http.socket)
         if listeners.agent:
             logger.info("agent checks on {}:{}", *listeners.agent.getsockname()[:2])
-        asyncio.run(Daemon(settings, listeners=listeners).run())
+        asyncio.run(Daemon(settings, path=path, listeners=listeners).run())
 
 
 @click.command(epilog=NOTES.epilog(), context_settings=HELP)
@@ -130,7 +130,7 @@ def supervisord(asked_for: Path | None, *, check: bool) -> int:
     logs.set_up(settings.daemon.log_level, form=settings.daemon.log_format)
     faulthandler.enable()  # a watchdog that strikes leaves in the log what stood still
     try:
-        supervise(settings)
+        supervise(settings, path)
     except StartupError as error:
         logger.error("cannot start: {}", error)
         return EXIT_STARTUP

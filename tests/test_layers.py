@@ -114,8 +114,15 @@ def test_only_engines_talk_to_what_runs_targets(library: str) -> None:
 def test_settings_are_not_known_beyond_what_builds_and_starts() -> None:
     users = {name(path) for path in MODULES if "supervisor.settings" in imports(path)}
 
-    own = {"supervisor.settings_file", "supervisor.settings_rules", "supervisor.settings_words"}
-    assert users - own == {"supervisor.build", "supervisor.daemon", "supervisor.fleet", "supervisor.supervisord"}
+    own = {f"supervisor.settings_{part}" for part in ("difference", "file", "labels", "rules", "words")}
+    assert users - own == {
+        "supervisor.build",
+        "supervisor.daemon",
+        "supervisor.discovery",
+        "supervisor.fleet",
+        "supervisor.reload",
+        "supervisor.supervisord",
+    }
 
 
 def test_the_client_is_one_file_on_the_standard_library_alone() -> None:

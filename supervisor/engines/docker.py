@@ -17,6 +17,7 @@ from supervisor.engines.docker_circumstances import depends_on, read_around
 from supervisor.engines.docker_ends import ENDED, Ends
 from supervisor.engines.docker_events import Connected, Ended, EventStream
 from supervisor.engines.docker_facts import NO_CONTAINER, is_detached, read_facts
+from supervisor.engines.docker_labelled import Labelled, labelled
 from supervisor.engines.docker_looks import around, existing, find, processes, remembered
 from supervisor.engines.docker_pool import UNIX, T
 from supervisor.engines.docker_state import (
@@ -165,6 +166,14 @@ class DockerEngine:
             logger.debug("docker: no events: {}; connecting again in {:g}s", item.reason, retry_s)
             await asyncio.sleep(retry_s)
             retry_s = min(2 * retry_s, RETRY_MAX_S)
+
+    async def labelled(self, label: str, *, prefix: str) -> list[Labelled]:
+        """Return every container that has `label`, with those of its labels that begin with `prefix`."""
+
+        def ask(client: APIClient) -> list[Labelled]:
+            return labelled(client, host=self._host, label=label, prefix=prefix)
+
+        return await self._record_calls.ask("labelled", "list its containers", ask, limit_s=self._timeout_s)
 
     def mark_ours(self, name: str, *, over_at: float | None = None) -> None:
         """Take the stop that `name` is found in for ours, if it can be."""

@@ -26,6 +26,7 @@ from supervisor.publish.balancers import Balancers
 from supervisor.publish.board import Board
 from supervisor.publish.operations import Holds, Incidents, Operations
 from supervisor.publish.past import History, Past
+from supervisor.publish.reloads import Reloads, Rereads
 from supervisor.publish.reports import MAX_BODY_BYTES, MAX_ERROR, BadReportError, parse, printable, target_of
 from supervisor.publish.streams import Streams
 from supervisor.publish.turnstile import Turnstile
@@ -64,6 +65,7 @@ class Api:
         history: History,
         holds: Holds,
         incidents: Incidents,
+        rereads: Rereads,
         token: str,
         clocks: Callable[[], Clocks] = _clocks,
     ) -> None:
@@ -77,6 +79,7 @@ class Api:
         self._operations = Operations(
             board, holds=holds, incidents=incidents, authorize=self._authorize, turnstile=turnstile
         )
+        self._reloads = Reloads(rereads, authorize=self._authorize)
         self._streams = Streams(board)
         self._described = openapi.document()
         self._balancers = Balancers(board)
@@ -94,6 +97,7 @@ class Api:
             Route("/v1/events", self._streams.answer),
             Route("/v1/status", self._status),
             Route("/v1/targets/{name}/why", self._turnstile.through(self._why)),
+            *self._reloads.routes(),
             *self._operations.routes(),  # before the verbs, whose route would take `hold` for one
             Route("/v1/targets/{name}/{verb}", self._target, methods=["POST"]),
             Route("/v1/observations", self._observations, methods=["POST"]),
@@ -101,6 +105,10 @@ class Api:
         app = Starlette(routes=routes, exception_handlers={HTTPException: refuse, Exception: fail})
         app.state.trusted = trusted
         return app
+
+    def settle(self, *, token: str) -> None:
+        """Let in whoever knows this token from now on, and nobody who knew another."""
+        self._token = token
 
     def end(self) -> None:
         """Let go whoever is being told for as long as we live."""

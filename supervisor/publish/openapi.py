@@ -21,6 +21,7 @@ ERRORS = {
     "403": "No token is set, so changes come in by the unix socket only.",
     "404": "The name stands for nothing; the message lists those that do.",
     "413": "The body is too long.",
+    "422": "The settings cannot be used, and nothing has changed; the message is what --check says, a line each.",
     "503": "Not now.",
 }
 RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}}
@@ -71,6 +72,8 @@ def _paths() -> dict[str, dict[str, Any]]:
             "get": _get("One trouble with its evidence", "Incident", "404", "503", _in_path("id", "Of the trouble."))
         },
         "/v1/observations": {"post": _observations()},
+        "/v1/settings/difference": {"get": _kept(_get("How the settings differ from the file", "Difference", *_FILE))},
+        "/v1/reload": {"post": _change("Go by the settings as the file has them now", "Difference", "422", *_FILE)},
     }
 
 
@@ -98,6 +101,12 @@ def _change(summary: str, schema: str, *more: str | Schema) -> dict[str, Any]:
     own += ["404"] * any(each["in"] == "path" for each in parameters)
     responses = {"200": _json(_ref(schema), summary), **_refusals((*more, *own, *CHANGES))}
     return {**_read(summary, responses, more), "security": [{"token": []}, {}]}
+
+
+def _kept(operation: dict[str, Any]) -> dict[str, Any]:
+    """Describe a GET that is not for everybody."""
+    responses = {**operation["responses"], **_refusals(CHANGES)}
+    return {**operation, "responses": dict(sorted(responses.items())), "security": [{"token": []}, {}]}
 
 
 def _read(summary: str, responses: dict[str, Any], more: tuple[str | Schema, ...] = ()) -> dict[str, Any]:
@@ -138,6 +147,15 @@ _LISTED = (
     _in_query("target", "Only of this target.", {"type": "string"}),
     _in_query(
         "limit", "The newest so many.", {"type": "integer", "minimum": 1, "maximum": MOST, "default": USUAL_LIMIT}
+    ),
+)
+_FILE = (
+    "404",
+    "422",
+    _in_query(
+        "target",
+        "Only what the file says of this target; any number of them.",
+        {"type": "array", "items": {"type": "string"}},
     ),
 )
 _HELD = (

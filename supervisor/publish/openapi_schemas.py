@@ -254,6 +254,34 @@ REPORT: Schema = {
     },
     "description": "How one real request went.",
 }
+KEY_CHANGE = record(
+    {
+        "key": text("Its name, in a section after that and a dot."),
+        "before": maybe("As one would write it; null where it was not there. Secrets are hidden."),
+        "after": maybe("... and where it is not there any more."),
+        "takes_restart": flag("It holds only once the supervisor is started anew."),
+    }
+)
+DIFFERENCE = record(
+    {
+        "file": text("What was read."),
+        "applied": flag("All this has changed; else it would."),
+        "targets": several(
+            record(
+                {
+                    "name": NAME,
+                    "what": text("It is added, changed or let go.", enum=["available", "changed", "disappeared"]),
+                    "changes": several(KEY_CHANGE),
+                    "note": text("What else one should know; empty as a rule."),
+                }
+            ),
+            "In the order of their names.",
+        ),
+        "common": several(KEY_CHANGE, "What is not said of one target."),
+    },
+    "How the file differs from what the supervisor goes by.",
+)
+
 SCHEMAS: dict[str, Schema] = {
     "Liveness": LIVENESS,
     "Error": ERROR,
@@ -273,6 +301,7 @@ SCHEMAS: dict[str, Schema] = {
     "Holds": HOLDS,
     "Incidents": record({"incidents": several(INCIDENT, "The last to begin first.")}),
     "Incident": WHOLE_INCIDENT,
+    "Difference": DIFFERENCE,
     "Report": REPORT,
     "Reports": {
         "anyOf": [

@@ -14,7 +14,7 @@ from supervisor.core.events import Verb
 from supervisor.core.observations import TrafficSeen
 from supervisor.publish.api import Api, Outcome
 from supervisor.publish.server import HttpServer, bind_unix
-from tests.fakes.brakes import Brakes, Remembered
+from tests.fakes.brakes import Brakes, Remembered, Rereads
 from tests.fakes.clocks import Clocks
 from tests.fakes.documents import document, entry, publish
 from tests.fakes.ear import ENOUGH_S, Ear, reporting_threads, takes, wait_until
@@ -122,6 +122,7 @@ async def test_the_supervisors_own_api_takes_what_is_reported(tmp_path: Path) ->
         history=nobody_remembers,
         holds=Brakes(),
         incidents=Remembered(),
+        rereads=Rereads(),
         token="",
     )
     server = HttpServer(bind_unix(tmp_path / "control.sock"), api.app(trusted=True))

@@ -1,5 +1,6 @@
 """Whoever holds us back, and whoever remembers incidents, in memory: they write down what reaches them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,6 +8,29 @@ from typing import Any
 from supervisor.core.restraint import Hold
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+@dataclass
+class Rereads:
+    """Whoever reads the settings anew: says what it is told to say."""
+
+    says: dict[str, Any] = field(default_factory=lambda: {"file": "settings.toml", "targets": [], "common": []})
+    complaint: Exception | None = None
+    asked: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+
+    async def compare(self, names: Sequence[str]) -> dict[str, Any]:
+        """Say what would change."""
+        return self._say("compare", names)
+
+    async def update(self, names: Sequence[str]) -> dict[str, Any]:
+        """Say what has changed."""
+        return self._say("update", names)
+
+    def _say(self, what: str, names: Sequence[str]) -> dict[str, Any]:
+        self.asked.append((what, tuple(names)))
+        if self.complaint is not None:
+            raise self.complaint
+        return {**self.says, "applied": what == "update"}
 
 
 @dataclass

@@ -17,7 +17,7 @@ from supervisor.core.state import Phase
 from supervisor.publish.api import Api, Outcome
 from supervisor.publish.board import Board
 from supervisor.publish.server import HttpServer, bind_tcp, bind_unix
-from tests.fakes.brakes import Brakes, Remembered
+from tests.fakes.brakes import Brakes, Remembered, Rereads
 from tests.publish.believing import HUNG, Time, snapshot
 
 TOKEN = "s3cret-é"  # noqa: S105 - of nothing
@@ -86,6 +86,7 @@ async def serving(folder: Path, *, token: str, watched: Sequence[Snapshot] = WAT
         history=operator.history,
         holds=Brakes(),
         incidents=Remembered(),
+        rereads=Rereads(),
         token=token,
         clocks=lambda: Clocks(now=time.now, wall=time.wall),
     )

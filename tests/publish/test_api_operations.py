@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from supervisor.core.restraint import EVERY
 from supervisor.publish.api import Api
-from tests.fakes.brakes import Brakes, Remembered
+from tests.fakes.brakes import Brakes, Remembered, Rereads
 from tests.publish.believing import Time
 from tests.publish.serving import BEARER, TOKEN, WATCHED, Operator, error_of
 
@@ -39,6 +39,7 @@ async def served() -> AsyncIterator[Served]:
         history=operator.history,
         holds=brakes,
         incidents=remembered,
+        rereads=Rereads(),
         token=TOKEN,
     )
     clients = [

@@ -1,0 +1,206 @@
+"""Containers that are watched because their labels say so: which there are, and which of them can be.
+
+One that cannot be is told of as a problem and disturbs nobody else. One that is gone is waited for: Compose makes a
+container anew under the same name. What was found is written down, so that a new daemon need not wait for the engine.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from loguru import logger
+
+from supervisor.engines.base import Changed, Engine
+from supervisor.engines.docker import DockerEngine
+from supervisor.engines.docker_labelled import Labelled
+from supervisor.errors import SettingsError, SupervisorError
+from supervisor.own_thread import OwnThread
+from supervisor.settings import BackendSettings, Settings
+from supervisor.settings_labels import ENABLE, PREFIX, admit, backend, is_enabled
+
+EVERY_S = 30.0  # an event may be lost
+SETTLE_S = 0.5  # events come in bursts: a container is created, connected and started
+WRITTEN_WITHIN_S = 2.0
+PART = "docker.discover"
+Settle = Callable[[], Awaitable[None]]  # has what is found watched, and what is not found no more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """A container that was found, as it was seen last; `gone_since` is when it was missed first."""
+
+    seen: Labelled
+    gone_since: float | None = None
+    is_watched: bool = False
+
+
+class Discovery:
+    """Finds containers by their labels while we run."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        problems: MutableMapping[str, str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`path` is where what was found is kept; `problems` is where people are told what ails us, by part."""
+        self._path = path
+        self._problems = problems
+        self._clock = clock
+        self._known: dict[str, Known] = {}  # by the container's name
+        self._told: dict[str, str] = {}  # what was complained of, by container
+        self._stirred = asyncio.Event()
+        self._thread = OwnThread("discovery")
+
+    def remember(self) -> None:
+        """Read what an earlier daemon had found; for the start, before anything else runs."""
+        try:
+            kept = json.loads(self._path.read_text())
+            self._known = {each["name"]: Known(seen=_labelled(each), is_watched=True) for each in kept["found"]}
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+            logger.warning("{}: cannot be read, so containers are found anew: {}", self._path, error)
+
+    def admitted(self, settings: Settings) -> tuple[BackendSettings, ...]:
+        """Return the containers that can be watched beside what the file says; the others are told of."""
+        complaints: dict[str, str] = {}
+        all_of_them = settings
+        for name in sorted(self._known, key=self._rank) if settings.docker.discover else ():
+            known = self._known[name]
+            try:
+                seen = known.seen
+                is_enabled(name, seen.labels)
+                wanted = backend(name, seen.labels, doors=seen.doors, address=seen.address, exposed=seen.exposed)
+                all_of_them = admit(all_of_them, wanted)
+            except SettingsError as error:
+                if known.gone_since is None:
+                    complaints[name] = "; ".join(str(error).splitlines())
+                self._known[name] = replace(known, is_watched=False)
+            else:
+                self._known[name] = replace(known, is_watched=True)
+        self._complain(complaints)
+        return all_of_them.backends[len(settings.backends) :]
+
+    def heard(self, change: Changed) -> None:
+        """Take note that something happened to a container, or may have."""
+        if change.name is None or change.what.startswith(("create", "start", "destroy", "rename", "die")):
+            self.stir()
+
+    def stir(self) -> None:
+        """Look soon."""
+        self._stirred.set()
+
+    async def run(self, engine: Callable[[], Engine | None], settings: Callable[[], Settings], settle: Settle) -> None:
+        """Look whenever something has happened, and now and then, for ever; `settle` is called where it matters."""
+        while True:
+            try:
+                async with asyncio.timeout(self._next_look_s(settings())):
+                    await self._stirred.wait()
+                await asyncio.sleep(SETTLE_S)
+            except TimeoutError:
+                pass
+            self._stirred.clear()
+            docker = engine()
+            if not settings().docker.discover or not isinstance(docker, DockerEngine):
+                self._problems.pop(PART, None)
+                continue
+            try:
+                await self._look(docker, settings(), settle)
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not end the daemon
+                logger.opt(exception=error).error("our own search for containers failed")
+
+    async def _look(self, docker: DockerEngine, settings: Settings, settle: Settle) -> None:
+        try:
+            listed = await docker.labelled(ENABLE, prefix=PREFIX)
+        except SupervisorError as error:
+            self._problems[PART] = str(error)
+            return
+        self._problems.pop(PART, None)
+        before = self._known
+        self._known = self.found(listed, grace_s=settings.docker.discover_grace_s)
+        if _what_counts(before) != _what_counts(self._known):
+            await settle()
+            await self._keep()
+
+    def found(self, listed: Sequence[Labelled], *, grace_s: float) -> dict[str, Known]:
+        """Return what is known after the engine has listed its containers."""
+        now = self._clock()
+        known = {each.name: Known(seen=each) for each in listed if self._counts(each)}
+        for name, before in self._known.items():
+            if name in known:
+                seen = known[name].seen
+                if not seen.doors and not seen.address:  # while it does not run, nobody can tell where it will answer
+                    seen = replace(seen, doors=before.seen.doors, address=before.seen.address)
+                known[name] = replace(before, seen=seen, gone_since=None)
+                continue
+            gone_since = now if before.gone_since is None else before.gone_since
+            if before.is_watched and now - gone_since < grace_s and name not in {each.name for each in listed}:
+                known[name] = replace(before, gone_since=gone_since)
+        return known
+
+    def _counts(self, each: Labelled) -> bool:
+        """Whether it wants to be watched; one that was never started may still be given another name by Compose."""
+        try:
+            wants = is_enabled(each.name, each.labels)
+        except SettingsError:
+            return True  # its label is told of where it is read
+        return wants and (each.was_started or each.name in self._known)
+
+    def _rank(self, name: str) -> tuple[bool, bool, bool, str]:
+        """Return who is admitted before whom: nobody takes the place of one that is there and watched."""
+        known = self._known[name]
+        stands_in = f"{PREFIX}stands_in_for" in known.seen.labels
+        return stands_in, known.gone_since is not None, not known.is_watched, name
+
+    def _next_look_s(self, settings: Settings) -> float:
+        gone = [each.gone_since for each in self._known.values() if each.gone_since is not None]
+        ends = [since + settings.docker.discover_grace_s - self._clock() for since in gone]
+        return max(SETTLE_S, min([EVERY_S, *ends]))
+
+    def _complain(self, complaints: dict[str, str]) -> None:
+        for name, why in complaints.items():
+            if self._told.get(name) != why:
+                logger.warning("not watched: {}", why)
+            self._problems[f"not watched: container {name}"] = why.removeprefix(f"container {name}: ")
+        for name in self._told:
+            if name not in complaints:
+                self._problems.pop(f"not watched: container {name}", None)
+        self._told = complaints
+
+    async def _keep(self) -> None:
+        kept = json.dumps({"found": [asdict(each.seen) for each in self._known.values() if each.is_watched]})
+        try:
+            async with asyncio.timeout(WRITTEN_WITHIN_S):
+                await self._thread.do(lambda: _replace(self._path, kept))
+        except OSError as error:  # TimeoutError is one
+            logger.error("{}: cannot be written, so a new daemon finds containers anew: {}", self._path, error)
+
+    def close(self) -> None:
+        """Let go of the thread, without waiting for a disk that hangs."""
+        self._thread.close()
+
+
+def _what_counts(known: dict[str, Known]) -> dict[str, Labelled]:
+    return {name: each.seen for name, each in known.items()}
+
+
+def _labelled(kept: dict[str, Any]) -> Labelled:
+    return Labelled(
+        name=str(kept["name"]),
+        labels={str(key): str(value) for key, value in kept["labels"].items()},
+        doors={int(port): str(url) for port, url in kept["doors"].items()},
+        address=str(kept["address"]),
+        exposed=tuple(int(each) for each in kept["exposed"]),
+    )
+
+
+def _replace(path: Path, text: str) -> None:
+    aside = path.with_name(f".{path.name}.new")
+    aside.write_text(text)
+    aside.replace(path)

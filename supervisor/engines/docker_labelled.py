@@ -1,0 +1,91 @@
+"""What a container says of itself by its labels, and where it can be reached: asked for, and read.
+
+An address is told as it is from our side: a port published on this host, or the container's own address in its network.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from docker import APIClient
+from docker.errors import NotFound
+
+from supervisor.engines.docker_pool import UNIX
+from supervisor.engines.docker_state import Attributes
+
+LOOPBACK = "127.0.0.1"
+EVERYWHERE = frozenset({"", "0.0.0.0", "::"})
+TCP = "/tcp"
+MOST = 256  # containers that are looked at; nobody has so many model servers on one engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """One container: `doors` are the URLs of its published ports, by the port inside, and `address` is its own."""
+
+    name: str
+    labels: Mapping[str, str]
+    doors: Mapping[int, str] = field(default_factory=dict)
+    address: str = ""
+    exposed: tuple[int, ...] = ()
+    was_started: bool = True
+
+
+def read(container: Attributes, *, host: str, prefix: str) -> Labelled:
+    """Return what is told of a container, of an engine at `host`; of its labels those that begin with `prefix`."""
+    labels = (container.get("Config") or {}).get("Labels") or {}
+    return Labelled(
+        name=container["Name"].removeprefix("/"),
+        labels={key: str(value) for key, value in sorted(labels.items()) if key.startswith(prefix)},
+        doors=_doors(container, host=host),
+        address=_address(container) if host.startswith(UNIX) else "",
+        exposed=tuple(sorted(_numbers((container.get("Config") or {}).get("ExposedPorts") or {}))),
+        was_started=container["State"]["Status"] != "created",
+    )
+
+
+def labelled(client: APIClient, *, host: str, label: str, prefix: str) -> list[Labelled]:
+    """Return every container that has `label`, whether it runs or not."""
+    listed = client.containers(all=True, filters={"label": label})
+    found = [_inspected(client, each["Id"]) for each in listed[:MOST]]
+    return [read(each, host=host, prefix=prefix) for each in found if each is not None]
+
+
+def _inspected(client: APIClient, container_id: str) -> Attributes | None:
+    try:
+        inspected: Attributes = client.inspect_container(container_id)
+    except NotFound:  # it has gone since
+        return None
+    return inspected
+
+
+def _doors(container: Attributes, *, host: str) -> dict[int, str]:
+    # While it runs, those that are; while it does not, those that will be, as far as anybody has chosen them.
+    running = (container.get("NetworkSettings") or {}).get("Ports") or {}
+    chosen = (container.get("HostConfig") or {}).get("PortBindings") or {}
+    doors: dict[int, str] = {}
+    for inside, bindings in {**chosen, **running}.items():
+        for binding in bindings or ():
+            port = str(binding.get("HostPort") or "0")
+            if inside.endswith(TCP) and port.isdigit() and int(port):
+                doors.setdefault(int(inside.removesuffix(TCP)), f"http://{_side(binding, host)}:{port}")
+    return doors
+
+
+def _side(binding: Mapping[str, str], host: str) -> str:
+    """Return the name or address under which a published port is reached from here."""
+    given = binding.get("HostIp") or ""
+    if given in EVERYWHERE:
+        given = LOOPBACK if host.startswith(UNIX) else urlsplit(host).hostname or LOOPBACK
+    return f"[{given}]" if ":" in given else given
+
+
+def _address(container: Attributes) -> str:
+    networks = (container.get("NetworkSettings") or {}).get("Networks") or {}
+    if "host" in networks:
+        return LOOPBACK
+    return next((each["IPAddress"] for each in networks.values() if each.get("IPAddress")), "")
+
+
+def _numbers(ports: Mapping[str, object]) -> list[int]:
+    return [int(each.removesuffix(TCP)) for each in ports if each.endswith(TCP)]
