@@ -97,6 +97,11 @@ class Supervisord(Leaving):
         """Ask it over HTTP."""
         return httpx.get(f"{self.address}{path}", timeout=5.0, trust_env=False)
 
+    def post(self, path: str, *, token: str = "") -> httpx.Response:
+        """Have it do something over HTTP."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return httpx.post(f"{self.address}{path}", headers=headers, timeout=30.0, trust_env=False)
+
     def liveness(self) -> dict[str, Any]:
         """Return the liveness document, as HTTP has it."""
         return dict(self.get("/v1/liveness").json())
@@ -133,6 +138,11 @@ class Supervisord(Leaving):
         """Run benchai-supervisorctl against it."""
         command = [sys.executable, "-m", "supervisor.cli", "--server", f"unix://{self.socket}", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+    def checked(self) -> subprocess.CompletedProcess[str]:
+        """Have the settings checked as they stand."""
+        command = [sys.executable, "-m", "supervisor.supervisord", "--check", "--settings", str(self.settings_file)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
     def log(self) -> str:
         """Return what it has printed."""

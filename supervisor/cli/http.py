@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SILENCE_S = 35.0  # a stream says every 15 s that it lives
 ANSWER_S = 5.0  # the daemon answers from memory; longer means that it hangs
+READ_S = 5.0  # more: it reads a file, and waits for its disk no longer
+RELOAD_S = 600.0  # more: what is being done to a target is let end first
 MAX_ANSWER_BYTES = 4 << 20
 MAX_HISTORY_BYTES = 64 << 20  # evidence comes with it
 
@@ -92,6 +94,17 @@ class Daemon:
     def holds(self) -> Answer:
         """Return what is held, and what is under way."""
         return self._expect(self._ask("GET", "/v1/holds"), "holds")
+
+    def difference(self, name: str | None = None) -> dict[str, Any]:
+        """Return how the settings file differs from what the daemon goes by: in all, or about one target."""
+        answer = self._ask("GET", f"/v1/settings/difference{_query(target=name)}", more_s=READ_S)
+        return self._expect(answer, "targets", "common").content
+
+    def reload(self, name: str | None = None) -> dict[str, Any]:
+        """Have the daemon go by the settings file as it is now, or by what that says of one target."""
+        return self._expect(
+            self._ask("POST", f"/v1/reload{_query(target=name)}", more_s=RELOAD_S), "targets", "common"
+        ).content
 
     def incidents(self, *, target: str | None, limit: int) -> Answer:
         """Return the newest incidents, newest first: of one target, or of all."""

@@ -25,6 +25,11 @@ COMMANDS = {
     "resume": Entry("pause:resume", "end the pause; holds on single targets stand"),
     "incident": Entry("incident:incident", "what went wrong, why, and what became of it: list, show, export"),
     "simulate": Entry("simulate:simulate", "judge once more what was recorded of an incident, with other values"),
+    "reread": Entry("reload:reread", "how the settings file differs from what the daemon goes by; changes nothing"),
+    "update": Entry("reload:update", "go by the settings file as it is now; only what differs is touched"),
+    "reload": Entry("reload:reload", "the same, for everything; unlike supervisorctl's, nothing is restarted"),
+    "add": Entry("reload:add", "watch targets that are new in the settings file"),
+    "remove": Entry("reload:remove", "watch targets no more that are not in the settings file any more"),
     "completion": Entry(
         "completion:completion", "what bash, zsh or fish needs in order to complete commands and names"
     ),
