@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from supervisor.cli import suggest
 from supervisor.cli.http import Daemon, DaemonRefused
 from supervisor.cli.options import with_daemon
 from supervisor.cli.terminal import FAILED, OK, say
@@ -45,7 +46,13 @@ def reread(daemon: Daemon) -> int:
 
 
 @click.command()
-@click.argument("names", metavar="[NAME...]", nargs=-1, help="Only these targets; all, or none: everything.")
+@click.argument(
+    "names",
+    metavar="[NAME...]",
+    nargs=-1,
+    shell_complete=suggest.targets_or_all,
+    help="Only these targets; all, or none: everything.",
+)
 @with_daemon
 def update(daemon: Daemon, names: Sequence[str]) -> int:
     """Go by the settings file as it is now. Only what differs is touched, and a bad file changes nothing.
