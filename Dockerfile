@@ -19,7 +19,8 @@ RUN python -m venv /build && python -m venv --without-pip /opt/benchai
 COPY requirements/build.txt requirements/runtime.txt requirements/
 RUN /build/bin/pip install --no-cache-dir --require-hashes -r requirements/build.txt \
     && /build/bin/pip --python /opt/benchai/bin/python install --no-cache-dir --require-hashes -r requirements/runtime.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE settings.toml ./
+COPY packaging packaging
 COPY supervisor supervisor
 RUN /build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /dist . \
     && /build/bin/pip --python /opt/benchai/bin/python install --no-cache-dir --no-deps --no-index /dist/*.whl

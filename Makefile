@@ -48,6 +48,14 @@ lint: setup ## ruff: rules and format
 types: setup ## mypy, strict, on package and tests
 	@$(PY) -m mypy
 
+.PHONY: install
+install: ## put it on this host as a service of systemd, as root (ARGS=--dry-run says what that writes)
+	@$${PYTHON:-python3} -m supervisor.install $(ARGS)
+
+.PHONY: uninstall
+uninstall: ## take it off again; settings and state stay (ARGS=--purge)
+	@$${PYTHON:-python3} -m supervisor.install --uninstall $(ARGS)
+
 .PHONY: bench
 bench: setup ## the benchmarks, or one of them (B=recovery)
 	@$(WITH_ENGINE) $(PY) -m bench $(B) $(ARGS)

@@ -5,6 +5,7 @@ SupervisorError
 ├── EngineRefused       it depends: the engine answered "no" (port taken, bad flag, image missing); read the message
 ├── TargetMissing       a person can: the engine knows nothing by that name
 ├── SettingsError       a person can: a key in settings.toml or the environment is wrong
+├── InstallRefused      a person can: not root, no systemd, no fit Python, a command that failed
 └── StartupError        a person can: another daemon runs, a port is taken, a directory cannot be written
 """
 
@@ -27,6 +28,10 @@ class TargetMissing(SupervisorError):
 
 class SettingsError(SupervisorError):
     """Settings that cannot be used; one line per finding, each naming file, key, value and what would be right."""
+
+
+class InstallRefused(SupervisorError):
+    """It cannot be installed here, or not all of it."""
 
 
 class StartupError(SupervisorError):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +15,7 @@ from supervisor.publish.board import Board, Document
 
 REFRESH_SHARE = 1 / 3  # of its validity: an unchanged document is written again after so long
 PART = "liveness file"
+MODE = 0o644  # routers run as other users; whoever should not read it is kept out by its directory
 
 
 class LivenessFile:
@@ -92,6 +94,7 @@ def replace_file(path: Path, body: bytes) -> None:
         with aside.open("wb") as file:
             file.write(body)
             file.flush()
+            os.fchmod(file.fileno(), MODE)
         aside.replace(path)
     except OSError:
         with contextlib.suppress(OSError):

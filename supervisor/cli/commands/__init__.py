@@ -33,5 +33,7 @@ COMMANDS = {
     "completion": Entry(
         "completion:completion", "what bash, zsh or fish needs in order to complete commands and names"
     ),
+    "install": Entry("install:install", "put the supervisor on this host as a service, or upgrade it"),
+    "uninstall": Entry("install:uninstall", "take it off again; settings and state stay"),
     "version": Entry("version:version", "of this program and of the daemon"),
 }

@@ -1,0 +1,87 @@
+"""What goes where on a host, and where it comes from. Reads what is to be installed, and writes nothing."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+NAME = "benchai-supervisor"
+USER = NAME
+PREFIX = Path("/opt") / NAME  # also in the unit, where another one is put in its place
+CONFIG_DIR, STATE_DIR, LOGS_DIR = Path("/etc") / NAME, Path("/var/lib") / NAME, Path("/var/log") / NAME
+SETTINGS = CONFIG_DIR / "settings.toml"
+UNIT = Path("/etc/systemd/system") / f"{NAME}.service"
+SYSUSERS = Path("/etc/sysusers.d") / f"{NAME}.conf"
+TMPFILES = Path("/etc/tmpfiles.d") / f"{NAME}.conf"
+RULES = Path("/etc/polkit-1/rules.d") / f"50-{NAME}.rules"
+OF_THE_PACKAGE = Path("/usr/lib/systemd/system") / f"{NAME}.service"  # Debian's: then nothing here is ours to write
+BIN, SHARE = Path("/usr/local/bin"), Path("/usr/local/share")
+COMMANDS = ("benchai-supervisord", "benchai-supervisorctl")
+_PACKAGE = Path(__file__).resolve().parents[1]
+_CHECKOUT = _PACKAGE.parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """One file to be written; `keeps_edits`: it is people's as much as ours, and one they edited is left."""
+
+    to: Path
+    content: bytes
+    mode: int = 0o644
+    keeps_edits: bool = False
+
+    @property
+    def digest(self) -> str:
+        """What tells it from any other content."""
+        return digest(self.content)
+
+
+def digest(content: bytes) -> str:
+    """Return what tells a content from any other."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def checkout() -> Path | None:
+    """Return the copy of the repository that we run from, if we do."""
+    return _CHECKOUT if (_CHECKOUT / "pyproject.toml").is_file() and (_CHECKOUT / "packaging").is_dir() else None
+
+
+def resource(name: str) -> Path:
+    """Return where a file of packaging/ is: in the repository, or beside our modules, where the wheel has put it."""
+    beside = {"settings.toml": "settings.toml", "requirements.txt": "requirements/runtime.txt"}
+    root = checkout()
+    return _PACKAGE / "packaging" / name if root is None else root / beside.get(name, f"packaging/{name}")
+
+
+def copies(prefix: Path) -> list[Copy]:
+    """Return every file that belongs on the host, besides the environment in `prefix`."""
+    unit = resource(f"systemd/{NAME}.service").read_text().replace(str(PREFIX), str(prefix))
+    # The settings first: what follows may look at them.
+    return [
+        Copy(to=SETTINGS, content=resource("settings.toml").read_bytes(), mode=0o640, keeps_edits=True),
+        Copy(to=UNIT, content=unit.encode()),
+        Copy(to=RULES, content=resource(f"polkit/{RULES.name}").read_bytes(), keeps_edits=True),
+        Copy(to=SYSUSERS, content=resource(f"sysusers.d/{NAME}.conf").read_bytes()),
+        Copy(to=TMPFILES, content=resource(f"tmpfiles.d/{NAME}.conf").read_bytes()),
+        *_pages(),
+        *_completions(),
+    ]
+
+
+def _pages() -> Iterator[Copy]:
+    """Yield the man pages."""
+    for page in sorted(resource("man").glob("*.[1-8]")):
+        yield Copy(to=SHARE / f"man/man{page.suffix[1:]}" / page.name, content=page.read_bytes())
+
+
+def _completions() -> Iterator[Copy]:
+    """Yield what completes our commands in the shells that look for it in /usr/local."""
+    command = COMMANDS[1]
+    places = {
+        f"{command}.bash": SHARE / "bash-completion/completions" / command,
+        f"{command}.zsh": SHARE / "zsh/site-functions" / f"_{command}",
+        f"{command}.fish": SHARE / "fish/vendor_completions.d" / f"{command}.fish",
+    }
+    for name, place in places.items():
+        if (script := resource(f"completion/{name}")).is_file():
+            yield Copy(to=place, content=script.read_bytes())

@@ -1,0 +1,155 @@
+"""Install on a host that runs systemd, and uninstall: the plans, out of what is there. Done by `carry_out`."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+from supervisor.errors import InstallRefused
+from supervisor.install import environment
+from supervisor.install.host import RECORD, Host
+from supervisor.install.layout import (
+    BIN,
+    COMMANDS,
+    CONFIG_DIR,
+    LOGS_DIR,
+    NAME,
+    PREFIX,
+    SETTINGS,
+    STATE_DIR,
+    SYSUSERS,
+    TMPFILES,
+    UNIT,
+    USER,
+    Copy,
+    copies,
+)
+from supervisor.install.step import Step
+
+DOCKER = "docker"
+NEXT = f"""\
+Next:
+  1. name your servers in {SETTINGS}
+  2. benchai-supervisorctl check-config
+  3. systemctl enable --now {NAME}"""
+
+
+def install(host: Host, *, prefix: Path = PREFIX, source: str | None = None, docker: bool = True) -> list[Step]:
+    """Return what is to be done; on a host that has it already, that is an upgrade.
+
+    Raises:
+        InstallRefused: it cannot be done here.
+    """
+    host.check()
+    _check_prefix(prefix)
+    if host.has_other(prefix):
+        raise InstallRefused(f"--prefix {prefix}: something else is there; give a directory of its own")
+    wanted, record = copies(prefix), host.record(prefix)
+    return [
+        *environment.steps(host, prefix, source),
+        *(step for each in wanted for step in _placed(host, each, record)),
+        *(_linked(host, BIN / name, prefix / "bin" / name) for name in COMMANDS),
+        Step(f"write  {prefix / RECORD}", partial(host.keep_record, prefix, wanted)),
+        _ran(host, "systemd-sysusers", str(SYSUSERS)),
+        _ran(host, "systemd-tmpfiles", "--create", str(TMPFILES)),
+        *(_given_docker(host) if docker else ()),
+        _ran(host, "systemctl", "daemon-reload"),
+        _ran(host, "systemctl", "try-restart", UNIT.name),  # the models go on meanwhile
+    ]
+
+
+def uninstall(host: Host, *, prefix: Path = PREFIX, purge: bool = False) -> list[Step]:
+    """Return what is to be done to remove what was written; settings and state only where they are to be purged.
+
+    Raises:
+        InstallRefused: it cannot be done here.
+    """
+    host.check()
+    _check_prefix(prefix)
+    ours = [*map(Path, host.record(prefix)), *(each.to for each in copies(prefix))]
+    files = [each for each in dict.fromkeys(ours) if each != SETTINGS]
+    files += [path.with_name(f"{path.name}.new") for path in (*files, SETTINGS)]
+    links = [BIN / name for name in COMMANDS if host.leads_to(BIN / name) == prefix / "bin" / name]
+    there = [each for each in files if host.at(each).exists()]
+    removed = [Step(f"remove {path}", partial(_removed, host, path)) for path in (*there, *links)]
+    stops = [_ran(host, "systemctl", "disable", "--now", UNIT.name)] if host.at(UNIT).exists() else []
+    reloads = [_ran(host, "systemctl", "daemon-reload")] if stops else []
+    tree = [_felled(host, prefix)] if host.has_ours(prefix) else []
+    kept = [each for each in (CONFIG_DIR, STATE_DIR, LOGS_DIR) if host.at(each).exists()]
+    rest = (
+        [_felled(host, each) for each in kept]
+        if purge
+        else [Step(f"keep   {each} (--purge removes it)") for each in kept]
+    )
+    user = [_ran(host, "userdel", USER)] if purge and host.has_user(USER) else []
+    return [*stops, *removed, *reloads, *rest, *user, *tree]  # the last: it may be what runs this
+
+
+def carry_out(steps: Iterable[Step], *, say: Callable[[str], None], dry_run: bool) -> None:
+    """Say each step and do it; a dry run only says.
+
+    Raises:
+        InstallRefused: one failed; those before it are done, and all of them may be done again.
+    """
+    if not dry_run:
+        os.umask(0o022)  # what is written here is for every user to read, but for the settings
+    for step in steps:
+        say(step.says)
+        if dry_run:
+            continue
+        try:
+            step.do()
+        except OSError as error:
+            raise InstallRefused(f"{' '.join(step.says.split())}: {error}") from error
+
+
+def _placed(host: Host, copy: Copy, record: Mapping[str, str]) -> Iterator[Step]:
+    there = host.read(copy.to)
+    if there == copy.content:
+        yield Step(f"keep   {copy.to} (as it is)")
+        return
+    if copy.keeps_edits and host.is_edited(copy, record):
+        yield Step(f"keep   {copy.to} (edited by hand)")
+        beside = copy.to.with_name(f"{copy.to.name}.new")
+        if record.get(str(copy.to)) != copy.digest and host.read(beside) != copy.content:
+            yield Step(f"write  {beside} (what it would be now)", partial(host.write, beside, copy.content, copy.mode))
+        return
+    again = "" if there is None else " (a newer one)"
+    yield Step(f"write  {copy.to}{again}", partial(host.write, copy.to, copy.content, copy.mode))
+
+
+def _linked(host: Host, path: Path, to: Path) -> Step:
+    if host.leads_to(path) == to:
+        return Step(f"keep   {path} (as it is)")
+    return Step(f"link   {path} -> {to}", partial(host.link, path, to))
+
+
+def _ran(host: Host, *command: str) -> Step:
+    def run() -> None:
+        host.run(*command)
+
+    return Step(f"run    {' '.join(command)}", run)
+
+
+def _given_docker(host: Host) -> list[Step]:
+    """Let the daemon use Docker where there is one: it is what model servers mostly run in."""
+    members = host.members_of(DOCKER)
+    if members is None or USER in members:
+        return []
+    step = _ran(host, "usermod", "--append", "--groups", DOCKER, USER)
+    return [step._replace(says=f"{step.says} (as good as root: --no-docker leaves it out)")]
+
+
+def _removed(host: Host, path: Path) -> None:
+    host.at(path).unlink(missing_ok=True)
+
+
+def _felled(host: Host, path: Path) -> Step:
+    return Step(f"remove {path} and all in it", lambda: shutil.rmtree(host.at(path)))
+
+
+def _check_prefix(prefix: Path) -> None:
+    """Refuse a directory that is not one's own to give: one day it is removed with all in it."""
+    if not prefix.is_absolute() or ".." in prefix.parts or len(prefix.parts) < len(PREFIX.parts):
+        raise InstallRefused(f"--prefix {prefix}: give a directory of its own, such as {PREFIX}")
