@@ -21,6 +21,7 @@ from testbed.debian import NotToBeHad, ensure_tool
 from testbed.engine import find
 from testbed.image import ensure_image
 from testbed.installers import ensure_installers
+from testbed.operated_host import ensure_operated_image
 from testbed.routers.litellm import ensure_litellm
 from testbed.systemd_host import ensure_systemd_image
 from testbed.terminal import ensure_tmux
@@ -45,6 +46,7 @@ IN_THE_ENGINE: Final[Mapping[str, Callable[[docker.DockerClient], Any]]] = {
     "the model servers' image": ensure_image,
     "a minimal Debian as an image": ensure_base_image,
     "systemd in an image": ensure_systemd_image,
+    "a host as an operator has it": ensure_operated_image,
 }
 APART: Final[Steps] = {"LiteLLM": ensure_litellm}  # the longest, and it needs none of the others
 

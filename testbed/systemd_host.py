@@ -88,9 +88,12 @@ class SystemdHost(Leaving):
             environment={"CGROUPS": str(cgroups)},
             tmpfs={"/run": "exec", "/run/lock": "", "/tmp": "exec"},  # noqa: S108 - the container's own
         )
-        self._container.reload()
-        self.pid = int(self._container.attrs["State"]["Pid"])
-        wait_until(self._has_booted, "systemd has booted", within_s=BOOT_WITHIN_S)
+        self._boot()
+
+    def reboot(self) -> None:
+        """Shut it down in order, and boot it anew; what is in /run and /tmp is lost."""
+        self._container.restart(timeout=int(BOOT_WITHIN_S))
+        self._boot()
 
     @property
     def address(self) -> str:
@@ -139,6 +142,11 @@ class SystemdHost(Leaving):
     def uid(self, user: str) -> int:
         """Return the number of a user of its."""
         return int(self.run("id", "-u", user))
+
+    def _boot(self) -> None:
+        self._container.reload()
+        self.pid = int(self._container.attrs["State"]["Pid"])
+        wait_until(self._has_booted, "systemd has booted", within_s=BOOT_WITHIN_S)
 
     @property
     def _enter(self) -> tuple[str, ...]:

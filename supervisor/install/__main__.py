@@ -29,11 +29,13 @@ def main(argv: list[str] | None = None) -> int:
             steps = systemd.uninstall(host, prefix=asked.prefix, purge=asked.purge)
         else:
             steps = systemd.install(host, prefix=asked.prefix, docker=asked.docker)
+        if asked.dry_run:
+            print(systemd.DRY)  # noqa: T201
         systemd.carry_out(steps, say=print, dry_run=asked.dry_run)
     except InstallRefused as refused:
         print(f"install: {refused}", file=sys.stderr)  # noqa: T201
         return 1
-    if not asked.uninstall:
+    if not asked.uninstall and not asked.dry_run:
         print(systemd.NEXT)  # noqa: T201
     return 0
 

@@ -28,10 +28,11 @@ from supervisor.install.layout import (
 from supervisor.install.step import Step
 
 DOCKER = "docker"
+DRY = "a dry run: nothing of this is done"
 NEXT = f"""\
 Next:
   1. name your servers in {SETTINGS}
-  2. benchai-supervisorctl check-config
+  2. benchai-supervisord --check --settings {SETTINGS}
   3. systemctl enable --now {NAME}"""
 
 

@@ -40,7 +40,7 @@ def install(*, by_systemd: bool, source: str | None, no_docker: bool, prefix: Pa
     except InstallRefused as refused:
         complain(str(refused))
         return FAILED
-    for line in systemd.NEXT.splitlines():
+    for line in () if dry_run else systemd.NEXT.splitlines():
         say(line)
     return OK
 
@@ -69,5 +69,5 @@ def _host(*, dry_run: bool) -> Host:
 
 def _do(steps: list[Step], *, dry_run: bool) -> None:
     if dry_run:
-        say("a dry run: nothing of this is done")
+        say(systemd.DRY)
     systemd.carry_out(steps, say=say, dry_run=dry_run)
