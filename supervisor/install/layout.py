@@ -17,6 +17,12 @@ RULES = Path("/etc/polkit-1/rules.d") / f"50-{NAME}.rules"
 OF_THE_PACKAGE = Path("/usr/lib/systemd/system") / f"{NAME}.service"  # Debian's: then nothing here is ours to write
 BIN, SHARE = Path("/usr/local/bin"), Path("/usr/local/share")
 COMMANDS = ("benchai-supervisord", "benchai-supervisorctl")
+# Where each shell looks for what completes a command; our own command says what belongs there.
+COMPLETIONS = {
+    "bash": SHARE / "bash-completion/completions" / COMMANDS[1],
+    "zsh": SHARE / "zsh/site-functions" / f"_{COMMANDS[1]}",
+    "fish": SHARE / "fish/vendor_completions.d" / f"{COMMANDS[1]}.fish",
+}
 _PACKAGE = Path(__file__).resolve().parents[1]
 _CHECKOUT = _PACKAGE.parent
 
@@ -64,7 +70,6 @@ def copies(prefix: Path) -> list[Copy]:
         Copy(to=SYSUSERS, content=resource(f"sysusers.d/{NAME}.conf").read_bytes()),
         Copy(to=TMPFILES, content=resource(f"tmpfiles.d/{NAME}.conf").read_bytes()),
         *_pages(),
-        *_completions(),
     ]
 
 
@@ -72,16 +77,3 @@ def _pages() -> Iterator[Copy]:
     """Yield the man pages."""
     for page in sorted(resource("man").glob("*.[1-8]")):
         yield Copy(to=SHARE / f"man/man{page.suffix[1:]}" / page.name, content=page.read_bytes())
-
-
-def _completions() -> Iterator[Copy]:
-    """Yield what completes our commands in the shells that look for it in /usr/local."""
-    command = COMMANDS[1]
-    places = {
-        f"{command}.bash": SHARE / "bash-completion/completions" / command,
-        f"{command}.zsh": SHARE / "zsh/site-functions" / f"_{command}",
-        f"{command}.fish": SHARE / "fish/vendor_completions.d" / f"{command}.fish",
-    }
-    for name, place in places.items():
-        if (script := resource(f"completion/{name}")).is_file():
-            yield Copy(to=place, content=script.read_bytes())

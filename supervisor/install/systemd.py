@@ -12,6 +12,7 @@ from supervisor.install.host import RECORD, Host
 from supervisor.install.layout import (
     BIN,
     COMMANDS,
+    COMPLETIONS,
     CONFIG_DIR,
     LOGS_DIR,
     NAME,
@@ -50,6 +51,7 @@ def install(host: Host, *, prefix: Path = PREFIX, source: str | None = None, doc
     return [
         *environment.steps(host, prefix, source),
         *(step for each in wanted for step in _placed(host, each, record)),
+        *(_completes(host, prefix, shell, path) for shell, path in COMPLETIONS.items()),
         *(_linked(host, BIN / name, prefix / "bin" / name) for name in COMMANDS),
         Step(f"write  {prefix / RECORD}", partial(host.keep_record, prefix, wanted)),
         _ran(host, "systemd-sysusers", str(SYSUSERS)),
@@ -69,6 +71,7 @@ def uninstall(host: Host, *, prefix: Path = PREFIX, purge: bool = False) -> list
     host.check()
     _check_prefix(prefix)
     ours = [*map(Path, host.record(prefix)), *(each.to for each in copies(prefix))]
+    ours += COMPLETIONS.values()
     files = [each for each in dict.fromkeys(ours) if each != SETTINGS]
     files += [path.with_name(f"{path.name}.new") for path in (*files, SETTINGS)]
     links = [BIN / name for name in COMMANDS if host.leads_to(BIN / name) == prefix / "bin" / name]
@@ -118,6 +121,13 @@ def _placed(host: Host, copy: Copy, record: Mapping[str, str]) -> Iterator[Step]
         return
     again = "" if there is None else " (a newer one)"
     yield Step(f"write  {copy.to}{again}", partial(host.write, copy.to, copy.content, copy.mode))
+
+
+def _completes(host: Host, prefix: Path, shell: str, path: Path) -> Step:
+    def write() -> None:
+        host.write(path, host.run(str(prefix / "bin" / COMMANDS[1]), "completion", shell).encode(), 0o644)
+
+    return Step(f"write  {path} (what {COMMANDS[1]} completion {shell} prints)", write)
 
 
 def _linked(host: Host, path: Path, to: Path) -> Step:

@@ -10,10 +10,21 @@ from supervisor.cli.program import run
 from supervisor.errors import InstallRefused
 from supervisor.install import __main__, systemd
 from supervisor.install.host import RECORD, SYSTEMD_RUNS, Host
-from supervisor.install.layout import OF_THE_PACKAGE, PREFIX, RULES, SETTINGS, TMPFILES, UNIT, USER, copies, digest
+from supervisor.install.layout import (
+    COMPLETIONS,
+    OF_THE_PACKAGE,
+    PREFIX,
+    RULES,
+    SETTINGS,
+    TMPFILES,
+    UNIT,
+    USER,
+    copies,
+    digest,
+)
 from tests.fakes.installing import PretendHost
 
-WRITTEN = {str(each.to) for each in copies(PREFIX)}
+WRITTEN = {str(path) for path in (*(each.to for each in copies(PREFIX)), *COMPLETIONS.values())}
 LINKS = {"/usr/local/bin/benchai-supervisord", "/usr/local/bin/benchai-supervisorctl"}
 
 
