@@ -122,6 +122,16 @@ def test_the_wheel_has_every_file_of_the_package(dist: Dist) -> None:
     assert ours - contents(dist.wheel).keys() == set()
 
 
+def test_the_wheel_has_all_that_an_installation_on_a_host_writes(dist: Dist) -> None:
+    packaging = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "packaging").rglob("*") if path.is_file()}
+
+    assert "packaging/systemd/benchai-supervisor.service" in packaging
+    assert {f"supervisor/{name}" for name in packaging} <= contents(dist.wheel).keys()
+    assert {"supervisor/packaging/settings.toml", "supervisor/packaging/requirements.txt"} <= contents(
+        dist.wheel
+    ).keys()
+
+
 def test_nothing_of_the_tests_and_no_left_overs_are_published(dist: Dist) -> None:
     tops = {name.partition("/")[0] for name in contents(dist.wheel)}
     in_sdist = {str(path.relative_to(dist.unpacked)) for path in dist.unpacked.rglob("*")}
