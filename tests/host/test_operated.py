@@ -187,8 +187,10 @@ def test_a_daemon_that_is_stopped_stops_no_model_and_a_model_of_its_own_runs_on_
     model = next(path.name for path in host.at(MODELS).iterdir())
     command = [PYTHON, f"{TREE}/testbed/llama_server.py", "-m", f"{MODELS}/{model}", "--port", "8094", "-c", "512"]
     host.at(SETTINGS).write_text(settings + OWN_MODEL.format(command=json.dumps(command)))
-    host.systemctl("restart", OURS)
+    pid = host.show(OURS, "MainPID")
+    host.systemctl("reload", OURS)
     wait_all_ready(host, line="4/4 ready")
+    reloaded = host.show(OURS, "MainPID")
     own = target(host, "own")["pid"]
 
     host.systemctl("stop", OURS)
@@ -199,20 +201,23 @@ def test_a_daemon_that_is_stopped_stops_no_model_and_a_model_of_its_own_runs_on_
     taken_over = target(host, "own")["pid"]
     host.shell("benchai-supervisorctl stop --now own")
     host.at(SETTINGS).write_text(settings)
-    host.systemctl("restart", OURS)
+    host.systemctl("reload", OURS)
     wait_all_ready(host)
 
+    assert reloaded == pid
     assert lives_on.startswith(f"{OURS}\n{PYTHON} ")
     assert taken_over == own
     assert not file_is_left
     assert lives(host) == before
 
 
-def test_settings_that_cannot_be_used_are_not_tried_again_and_again(host: OperatedHost) -> None:
+def test_settings_that_cannot_be_used_change_nothing_and_are_not_tried_again_and_again(host: OperatedHost) -> None:
     wait_all_ready(host)
-    settings = host.at(SETTINGS).read_text()
+    settings, before = host.at(SETTINGS).read_text(), host.show(OURS, "MainPID", "StatusText", "ActiveState")
 
     host.at(SETTINGS).write_text(settings.replace('engine = "systemd"', 'engine = "systemctl"'))
+    refused = host.shell(f"systemctl reload {OURS}", check=False)
+    after = host.show(OURS, "MainPID", "StatusText", "ActiveState")
     host.systemctl("restart", OURS, check=False)
     wait_until(lambda: host.show(OURS, "ActiveState")["ActiveState"] == "failed", "it has given up")
     code = host.show(OURS, "ExecMainStatus", "NRestarts")
@@ -220,6 +225,8 @@ def test_settings_that_cannot_be_used_are_not_tried_again_and_again(host: Operat
     host.systemctl("start", OURS)
     wait_all_ready(host)
 
+    assert refused.returncode != 0
+    assert after == before
     assert code["ExecMainStatus"] == "2"
     assert "engine" in journal(host, "--lines=30")
 
