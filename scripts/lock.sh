@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Pin what pyproject.toml asks for, with hashes: requirements/runtime.txt for users, requirements/dev.txt for everything
-# here, requirements/build.txt for the image's build, requirements/litellm.txt for the LiteLLM proxy and
-# requirements/installers.txt for uv, pipx and twine, which live in environments of their own. The files name no index and
-# no address, so they work with whatever index the reader's pip is set up for.
+# here, requirements/build.txt for the image's build, requirements/litellm.txt for the LiteLLM proxy,
+# requirements/installers.txt for uv, pipx and twine, and requirements/ansible.txt for Ansible, which live in environments
+# of their own. The files name no index and no address, so they work with whatever index the reader's pip is set up for.
 #   usage: scripts/lock.sh [--upgrade]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -21,7 +21,8 @@ asked=requirements/dev.in
 built_with=requirements/build.in
 routed_by=requirements/litellm.in
 installed_by=requirements/installers.in
-trap 'rm -f "$asked" "$built_with" "$routed_by" "$installed_by"' EXIT
+played_by=requirements/ansible.in
+trap 'rm -f "$asked" "$built_with" "$routed_by" "$installed_by" "$played_by"' EXIT
 "$tools/bin/python" - >"$asked" <<'PYTHON'
 import tomllib
 from pathlib import Path
@@ -42,6 +43,7 @@ PYTHON
 
 echo "litellm[proxy]>=1.108" >"$routed_by" # it has weighted failover and hooks for each failed attempt; none older was tried
 printf '%s\n' uv pipx twine pip >"$installed_by" # pip: pipx fetches one for itself
+echo "ansible>=12" >"$played_by" # its collection community.general has the module supervisorctl
 
 compile() {
     CUSTOM_COMPILE_COMMAND="make lock" "$tools/bin/pip-compile" --quiet --generate-hashes --allow-unsafe --strip-extras \
@@ -57,4 +59,6 @@ compile "$routed_by" requirements/litellm.txt "$@"
 sed -i "s|-r $routed_by|scripts/lock.sh|" requirements/litellm.txt
 compile "$installed_by" requirements/installers.txt "$@"
 sed -i "s|-r $installed_by|scripts/lock.sh|" requirements/installers.txt
+compile "$played_by" requirements/ansible.txt "$@"
+sed -i "s|-r $played_by|scripts/lock.sh|" requirements/ansible.txt
 grep -c '^[a-z].*==' requirements/*.txt | sed 's/:/: /; s/$/ packages pinned/'

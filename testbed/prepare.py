@@ -16,6 +16,7 @@ import docker
 from docker.errors import DockerException
 
 from testbed import compose, old_python, tiny_model, tiny_projector
+from testbed.ansible import ensure_ansible
 from testbed.base_image import ensure_base_image
 from testbed.debian import NotToBeHad, ensure_tool
 from testbed.engine import find
@@ -48,7 +49,10 @@ IN_THE_ENGINE: Final[Mapping[str, Callable[[docker.DockerClient], Any]]] = {
     "systemd in an image": ensure_systemd_image,
     "a host as an operator has it": ensure_operated_image,
 }
-APART: Final[Steps] = {"LiteLLM": ensure_litellm}  # the longest, and it needs none of the others
+APART: Final[Steps] = {
+    "LiteLLM": ensure_litellm,
+    "Ansible": ensure_ansible,
+}  # the longest, and they need none of the others
 
 
 def main() -> int:

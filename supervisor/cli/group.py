@@ -37,6 +37,12 @@ class LazyGroup(click.Group):
             self.add_command(_sharing(command), cmd_name)
         return super().get_command(ctx, cmd_name)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command. `"signal HUP" NAME` is three words, as with supervisorctl: Ansible's module says it so."""
+        return super().resolve_command(ctx, [*(args[0].split() or args[:1]), *args[1:]])
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without importing any."""
         with formatter.section("Commands"):

@@ -84,6 +84,14 @@ def test_a_command_nobody_knows_is_answered_with_what_may_have_been_meant(capsys
     assert "'status'?)" in capsys.readouterr().err
 
 
+def test_several_words_in_one_are_taken_apart_as_supervisorctl_does(
+    daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["-s", daemon.url, "stop --wait 5", "general"]) == 0
+    assert capsys.readouterr().out == "general: stopped\n"
+    assert main(["-s", daemon.url, ""]) == 2
+
+
 # --- where the daemon is ----------------------------------------------------------------------------------------------
 
 
