@@ -20,7 +20,7 @@ from supervisor.engines.docker_labelled import Labelled
 from supervisor.errors import SettingsError, SupervisorError
 from supervisor.own_thread import OwnThread
 from supervisor.settings import BackendSettings, Settings
-from supervisor.settings_labels import ENABLE, PREFIX, admit, backend, is_enabled
+from supervisor.settings_labels import PREFIX, admit, backend, is_enabled
 
 EVERY_S = 30.0  # an event may be lost
 SETTLE_S = 0.5  # events come in bursts: a container is created, connected and started
@@ -74,13 +74,11 @@ class Discovery:
         for name in sorted(self._known, key=self._rank) if settings.docker.discover else ():
             known = self._known[name]
             try:
-                seen = known.seen
-                is_enabled(name, seen.labels)
-                wanted = backend(name, seen.labels, doors=seen.doors, address=seen.address, exposed=seen.exposed)
-                all_of_them = admit(all_of_them, wanted)
+                all_of_them = admit(all_of_them, _backend(known.seen, label=settings.docker.discover_label))
             except SettingsError as error:
                 if known.gone_since is None:
-                    complaints[name] = "; ".join(str(error).splitlines())
+                    lines = [each.removeprefix(f"container {name}: ") for each in str(error).splitlines()]
+                    complaints[name] = "; ".join(lines)
                 self._known[name] = replace(known, is_watched=False)
             else:
                 self._known[name] = replace(known, is_watched=True)
@@ -117,21 +115,21 @@ class Discovery:
 
     async def _look(self, docker: DockerEngine, settings: Settings, settle: Settle) -> None:
         try:
-            listed = await docker.labelled(ENABLE, prefix=PREFIX)
+            listed = await docker.labelled(settings.docker.discover_label, prefix=PREFIX)
         except SupervisorError as error:
             self._problems[PART] = str(error)
             return
         self._problems.pop(PART, None)
         before = self._known
-        self._known = self.found(listed, grace_s=settings.docker.discover_grace_s)
+        self._known = self.found(listed, settings)
         if _what_counts(before) != _what_counts(self._known):
             await settle()
             await self._keep()
 
-    def found(self, listed: Sequence[Labelled], *, grace_s: float) -> dict[str, Known]:
+    def found(self, listed: Sequence[Labelled], settings: Settings) -> dict[str, Known]:
         """Return what is known after the engine has listed its containers."""
-        now = self._clock()
-        known = {each.name: Known(seen=each) for each in listed if self._counts(each)}
+        now, there = self._clock(), {each.name for each in listed}
+        known = {each.name: Known(seen=each) for each in listed if self._counts(each, settings.docker.discover_label)}
         for name, before in self._known.items():
             if name in known:
                 seen = known[name].seen
@@ -140,14 +138,15 @@ class Discovery:
                 known[name] = replace(before, seen=seen, gone_since=None)
                 continue
             gone_since = now if before.gone_since is None else before.gone_since
-            if before.is_watched and now - gone_since < grace_s and name not in {each.name for each in listed}:
+            is_over = now - gone_since >= settings.docker.discover_grace_s
+            if before.is_watched and not is_over and name not in there:
                 known[name] = replace(before, gone_since=gone_since)
         return known
 
-    def _counts(self, each: Labelled) -> bool:
+    def _counts(self, each: Labelled, label: str) -> bool:
         """Whether it wants to be watched; one that was never started may still be given another name by Compose."""
         try:
-            wants = is_enabled(each.name, each.labels)
+            wants = is_enabled(each.name, each.labels, label=label)
         except SettingsError:
             return True  # its label is told of where it is read
         return wants and (each.was_started or each.name in self._known)
@@ -166,11 +165,10 @@ class Discovery:
     def _complain(self, complaints: dict[str, str]) -> None:
         for name, why in complaints.items():
             if self._told.get(name) != why:
-                logger.warning("not watched: {}", why)
-            self._problems[f"not watched: container {name}"] = why.removeprefix(f"container {name}: ")
-        for name in self._told:
-            if name not in complaints:
-                self._problems.pop(f"not watched: container {name}", None)
+                logger.warning("container {} is not watched: {}", name, why)
+            self._problems[_part(name)] = why
+        for name in self._told.keys() - complaints.keys():
+            self._problems.pop(_part(name), None)
         self._told = complaints
 
     async def _keep(self) -> None:
@@ -184,6 +182,15 @@ class Discovery:
     def close(self) -> None:
         """Let go of the thread, without waiting for a disk that hangs."""
         self._thread.close()
+
+
+def _part(name: str) -> str:
+    return f"container {name} is not watched"
+
+
+def _backend(seen: Labelled, *, label: str) -> BackendSettings:
+    is_enabled(seen.name, seen.labels, label=label)  # whoever says neither yes nor no is told so here
+    return backend(seen.name, seen.labels, label=label, doors=seen.doors, address=seen.address, exposed=seen.exposed)
 
 
 def _what_counts(known: dict[str, Known]) -> dict[str, Labelled]:

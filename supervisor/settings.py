@@ -76,6 +76,9 @@ class DockerSettings(Section):
     timeout_s: Positive = 10.0
     workers: Annotated[int, Number, Field(ge=1, le=64)] = 8
     discover: bool = False
+    discover_label: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=255)] = (
+        "benchai.supervisor.enable"
+    )
     discover_grace_s: Positive = 60.0
 
 

@@ -15,7 +15,6 @@ from supervisor.settings_rules import Finding, contradictions
 from supervisor.settings_words import MISSING, finding, shown
 
 PREFIX = "benchai.supervisor."
-ENABLE = f"{PREFIX}enable"
 POLICY = "policy."
 WORDS = {"true": True, "false": False}
 LISTS = ("models", "errors_of")  # divided by commas
@@ -27,27 +26,35 @@ KEYS = (
 NO_SECRETS = "may not stand in a label, which everybody reads who may list containers; put this server into the file"
 
 
-def is_enabled(container: str, labels: Mapping[str, str]) -> bool:
-    """Return whether a container says that it is to be watched.
+def is_enabled(container: str, labels: Mapping[str, str], *, label: str) -> bool:
+    """Return whether a container says by `label` that it is to be watched.
 
     Raises:
         SettingsError: it says neither yes nor no.
     """
-    said = labels.get(ENABLE, "false").strip().lower()
+    said = labels.get(label, "false").strip().lower()
     if said not in WORDS:
-        raise SettingsError(_line(container, Finding(("enable",), labels[ENABLE], "must be true or false")))
+        value = shown(Finding((label,), labels[label], ""))
+        raise SettingsError(f"container {container}: label {label} = {value}: must be true or false")
     return WORDS[said]
 
 
 def backend(
-    container: str, labels: Mapping[str, str], *, doors: Mapping[int, str], address: str, exposed: Sequence[int]
+    container: str,
+    labels: Mapping[str, str],
+    *,
+    label: str,
+    doors: Mapping[int, str],
+    address: str,
+    exposed: Sequence[int],
 ) -> BackendSettings:
-    """Return what the labels say of a container, whose published ports are at `doors`.
+    """Return what the labels, but for `label`, say of a container, whose published ports are at `doors`.
 
     Raises:
         SettingsError: they cannot be used; one line per finding, each naming the container, the label and the cure.
     """
     own = {key.removeprefix(PREFIX): value for key, value in labels.items() if key.startswith(PREFIX)}
+    own.pop(label.removeprefix(PREFIX), None)
     found = list(_unknown(own))
     try:
         url = own.get("url") or _url(own.get("port"), doors=doors, address=address, exposed=exposed)
@@ -97,7 +104,7 @@ def _values(container: str, own: Mapping[str, str], url: str) -> dict[str, Any]:
 
 def _unknown(own: Mapping[str, str]) -> Iterator[Finding]:
     for key, value in own.items():
-        if key == "enable" or key in KEYS or key.startswith(POLICY):
+        if key in KEYS or key.startswith(POLICY):
             continue
         if key.startswith("api_key"):
             yield Finding((key,), value, NO_SECRETS)

@@ -63,6 +63,7 @@ class ContainerServers(Leaving):
         cpus: float | None = None,
         memory: str | None = None,
         publish: Mapping[int, int] | None = None,
+        labels: Mapping[str, str] | None = None,
         **more: Any,
     ) -> str:
         """Start a server and return its URL.
@@ -78,7 +79,7 @@ class ContainerServers(Leaving):
             ["-m", f"/models/{model.name}", *flags],
             name=name,
             detach=True,
-            labels=self._labels,
+            labels={**self._labels, **(labels or {})},
             ports={f"{inner}/tcp": (LOOPBACK, outer) for inner, outer in {INNER_PORT: port, **(publish or {})}.items()},
             volumes=[f"{model.resolve().parent}:/models:ro"],
             mem_limit=memory,

@@ -31,12 +31,12 @@ class Labelled:
     was_started: bool = True
 
 
-def read(container: Attributes, *, host: str, prefix: str) -> Labelled:
-    """Return what is told of a container, of an engine at `host`; of its labels those that begin with `prefix`."""
+def read(container: Attributes, *, host: str, label: str, prefix: str) -> Labelled:
+    """Return what is told of a container, of an engine at `host`; of its labels `label` and those in `prefix`."""
     labels = (container.get("Config") or {}).get("Labels") or {}
     return Labelled(
         name=container["Name"].removeprefix("/"),
-        labels={key: str(value) for key, value in sorted(labels.items()) if key.startswith(prefix)},
+        labels={key: str(value) for key, value in sorted(labels.items()) if key == label or key.startswith(prefix)},
         doors=_doors(container, host=host),
         address=_address(container) if host.startswith(UNIX) else "",
         exposed=tuple(sorted(_numbers((container.get("Config") or {}).get("ExposedPorts") or {}))),
@@ -48,7 +48,7 @@ def labelled(client: APIClient, *, host: str, label: str, prefix: str) -> list[L
     """Return every container that has `label`, whether it runs or not."""
     listed = client.containers(all=True, filters={"label": label})
     found = [_inspected(client, each["Id"]) for each in listed[:MOST]]
-    return [read(each, host=host, prefix=prefix) for each in found if each is not None]
+    return [read(each, host=host, label=label, prefix=prefix) for each in found if each is not None]
 
 
 def _inspected(client: APIClient, container_id: str) -> Attributes | None:
