@@ -15,11 +15,13 @@ from supervisor.errors import EngineRefused, EngineUnreachable
 from testbed.cache import REPOSITORY
 from testbed.clients import LOOPBACK, free_port
 from testbed.docker_proxy import CONFIGURATION, DockerProxy
+from testbed.systemd_host import SystemdHost
 from tests.engines.bench import IGNORES, OBEYS, TIMEOUT_S, DockerBench, start, watching
 from tests.engines.docker_power import WHAT_TO_DO, little_power, table
 from tests.engines.fake_docker import FakeDocker
 
 SOURCES = sorted((REPOSITORY / "supervisor" / "engines").glob("docker*.py"))
+UNIT = CONFIGURATION.parent / "benchai-docker-proxy.service"
 ID = "4f1e" * 16
 FORBIDDEN = [
     "POST /v1.41/containers/create",
@@ -267,3 +269,16 @@ async def test_events_and_answers_pass_over_tcp_too(containers: DockerBench, eng
 
         await through.close()
         assert proxy.denied() == []
+
+
+def test_the_proxys_unit_is_in_order_and_has_little_power_itself(systemd_host: SystemdHost) -> None:
+    program = systemd_host.root / "usr" / "sbin" / "haproxy"
+    program.write_bytes(b"")  # that it is there is all that is asked
+    program.chmod(0o755)
+    systemd_host.write_unit(UNIT.name, UNIT.read_text())
+    systemd_host.systemctl("daemon-reload")
+
+    said = systemd_host.run("systemd-analyze", "verify", f"/run/systemd/system/{UNIT.name}")
+    systemd_host.run("systemd-analyze", "security", "--no-pager", "--threshold=15", UNIT.name)  # fails beyond 1.5
+
+    assert said == ""
