@@ -2,6 +2,7 @@
 
 import ast
 import re
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import httpx
 import pytest
 from docker import APIClient
 
-from supervisor.engines.base import Engine
 from supervisor.engines.docker import DockerEngine
 from supervisor.errors import EngineRefused, EngineUnreachable
 from testbed.cache import REPOSITORY
@@ -126,11 +126,11 @@ def test_what_our_engine_asks_and_what_the_page_allows_are_the_same() -> None:
     assert allowed - asked == set(), "nobody asks this any more: take it out of docs/security.md and haproxy.cfg"
 
 
-def test_the_functions_that_the_page_names_are_those_of_an_engine() -> None:
+def test_the_functions_that_the_page_names_are_those_of_our_engine() -> None:
     named = {name for each in table() for name in each.asked_by}
 
     assert {"inspect", "restart"} <= named
-    assert [name for name in named if not hasattr(Engine, name) or not hasattr(DockerEngine, name)] == []
+    assert [name for name in named if not hasattr(DockerEngine, name)] == []
 
 
 def test_the_proxy_allows_the_calls_of_the_page_line_by_line() -> None:
@@ -207,6 +207,22 @@ async def test_a_container_in_the_network_of_one_that_may_not_be_seen_can_be_loo
 
     await through.close()
     assert [word for key, word in told.items() if key.startswith("container ")] == ["not for us to see"]
+
+
+async def test_of_the_containers_with_a_label_those_of_other_names_are_not_there(
+    narrow: DockerProxy, containers: DockerBench
+) -> None:
+    label = f"of.{uuid.uuid4().hex}"
+    containers.label(label)
+    ours, other = containers.make(OBEYS, name=f"ours-{uuid.uuid4().hex[:8]}"), containers.make(OBEYS)
+    through = DockerEngine(host=narrow.host, timeout_s=TIMEOUT_S, workers=2)
+
+    found = await through.labelled(label, prefix="of.")
+    everything = await containers.engine.labelled(label, prefix="of.")
+
+    await through.close()
+    assert [each.name for each in found] == [ours]
+    assert {each.name for each in everything} == {ours, other}
 
 
 async def test_where_a_call_is_denied_the_words_name_the_page(
