@@ -16,10 +16,11 @@ from loguru import logger
 from supervisor import __version__, build, command_line, logs, settings_file
 from supervisor.command_line import HELP, Notes
 from supervisor.daemon import Daemon, Listeners
-from supervisor.errors import SettingsError, StartupError
+from supervisor.errors import StartupError
 from supervisor.publish.agent import listen as bind_agent
 from supervisor.publish.server import bind_tcp, bind_unix
 from supervisor.settings import Settings
+from supervisor.settings_check import check as look_at
 
 PROG = "benchai-supervisord"
 EXIT_STARTUP, EXIT_SETTINGS = 1, 2
@@ -117,20 +118,19 @@ def supervise(settings: Settings, path: Path) -> None:
 @click.version_option(__version__, prog_name=PROG, message="%(prog)s %(version)s")
 def supervisord(asked_for: Path | None, *, check: bool) -> int:
     """Keep model servers truthful and alive: probe, publish, restart."""
-    try:
-        path = settings_file.find(asked_for)
-        settings = settings_file.load(path)
-    except SettingsError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - for a person, before there is a log
+    checked = look_at(asked_for)
+    if checked.settings is None:
+        print(checked.words, file=sys.stderr)  # noqa: T201 - for a person, before there is a log
         return EXIT_SETTINGS
     if check:
-        print(f"{path}: good; backends: {len(settings.backends)}, routers: {len(settings.routers)}")  # noqa: T201
+        print(checked.words)  # noqa: T201
         return 0
+    settings = checked.settings
     logs.hide(build.secrets(settings))
     logs.set_up(settings.daemon.log_level, form=settings.daemon.log_format)
     faulthandler.enable()  # a watchdog that strikes leaves in the log what stood still
     try:
-        supervise(settings, path)
+        supervise(settings, checked.path)
     except StartupError as error:
         logger.error("cannot start: {}", error)
         return EXIT_STARTUP

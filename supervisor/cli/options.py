@@ -108,6 +108,12 @@ def daemon(ctx: click.Context, *, answer_s: float | None = None) -> "Daemon":
         raise click.UsageError(str(error), ctx) from error
 
 
+def named_server(ctx: click.Context) -> str | None:
+    """Return the address that the command line or the environment gives the daemon; None where neither does."""
+    said = ctx.meta.get(ADDRESS, {})
+    return _address(said) if said or os.environ.get(SERVER_VARIABLE) else None
+
+
 def _address(said: dict[str, str]) -> str:
     if len(said) > 1:
         raise ValueError("--server and --host both name the daemon: give one of them")

@@ -138,10 +138,6 @@ class DockerBench:
         """Make a container whose command is not in its image."""
         return self.make_command(["/no/such/program"])
 
-    def label(self, label: str) -> None:
-        """Give a label more to whatever is made from here on."""
-        self._labels[label] = "true"
-
     def make_command(
         self, command: list[str], *, name: str | None = None, image: str | None = None, **more: Any
     ) -> str:

@@ -35,5 +35,7 @@ COMMANDS = {
     ),
     "install": Entry("install:install", "put the supervisor on this host as a service, or upgrade it"),
     "uninstall": Entry("install:uninstall", "take it off again; settings and state stay"),
+    "doctor": Entry("doctor:doctor", "what stands in the way on this machine, each with its cure"),
+    "check-config": Entry("check_config:check_config", "what is wrong with a settings file, and nothing else"),
     "version": Entry("version:version", "of this program and of the daemon"),
 }
