@@ -56,6 +56,10 @@ install: ## put it on this host as a service of systemd, as root (ARGS=--dry-run
 uninstall: ## take it off again; settings and state stay (ARGS=--purge)
 	@$${PYTHON:-python3} -m supervisor.install --uninstall $(ARGS)
 
+.PHONY: deb
+deb: ## build a Debian package for this machine's Python, into dist/
+	@$${PYTHON:-python3} scripts/build_deb.py
+
 .PHONY: bench
 bench: setup ## the benchmarks, or one of them (B=recovery)
 	@$(WITH_ENGINE) $(PY) -m bench $(B) $(ARGS)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from supervisor.errors import InstallRefused
-from supervisor.install.layout import COMMANDS, NAME, OF_THE_PACKAGE, Copy, digest
+from supervisor.install.layout import COMMANDS, NAME, PACKAGED, Copy, digest
 
 COMMAND_WITHIN_S = 600
 RECORD = "installed.json"  # in the environment's directory, which is root's: an uninstall by root believes it
@@ -38,9 +38,9 @@ class Host:
                 f"systemd does not run here (no {SYSTEMD_RUNS}): run benchai-supervisord by what starts services here,"
                 " or as a container"
             )
-        if self.at(OF_THE_PACKAGE).exists():
+        if self.at(PACKAGED.unit).exists():
             raise InstallRefused(
-                f"the Debian package is installed ({OF_THE_PACKAGE}): upgrade that, or first apt-get remove {NAME}"
+                f"the Debian package is installed ({PACKAGED.unit}): upgrade that, or first apt-get remove {NAME}"
             )
 
     def check_root(self) -> None:

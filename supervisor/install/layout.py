@@ -10,21 +10,62 @@ USER = NAME
 PREFIX = Path("/opt") / NAME  # also in the unit, where another one is put in its place
 CONFIG_DIR, STATE_DIR, LOGS_DIR = Path("/etc") / NAME, Path("/var/lib") / NAME, Path("/var/log") / NAME
 SETTINGS = CONFIG_DIR / "settings.toml"
-UNIT = Path("/etc/systemd/system") / f"{NAME}.service"
-SYSUSERS = Path("/etc/sysusers.d") / f"{NAME}.conf"
-TMPFILES = Path("/etc/tmpfiles.d") / f"{NAME}.conf"
 RULES = Path("/etc/polkit-1/rules.d") / f"50-{NAME}.rules"
-OF_THE_PACKAGE = Path("/usr/lib/systemd/system") / f"{NAME}.service"  # Debian's: then nothing here is ours to write
-BIN, SHARE = Path("/usr/local/bin"), Path("/usr/local/share")
 COMMANDS = ("benchai-supervisord", "benchai-supervisorctl")
-# Where each shell looks for what completes a command; our own command says what belongs there.
-COMPLETIONS = {
-    "bash": SHARE / "bash-completion/completions" / COMMANDS[1],
-    "zsh": SHARE / "zsh/site-functions" / f"_{COMMANDS[1]}",
-    "fish": SHARE / "fish/vendor_completions.d" / f"{COMMANDS[1]}.fish",
-}
 _PACKAGE = Path(__file__).resolve().parents[1]
 _CHECKOUT = _PACKAGE.parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where files belong that nobody edits: here by an administrator, there by a package."""
+
+    lib: Path  # systemd's own folders lie in it
+    units: Path
+    share: Path
+    bin: Path
+    zsh: str  # where zsh looks for completions, below share/zsh
+
+    @property
+    def unit(self) -> Path:
+        """The unit."""
+        return self.units / f"{NAME}.service"
+
+    @property
+    def sysusers(self) -> Path:
+        """What user there is to be."""
+        return self.lib / f"sysusers.d/{NAME}.conf"
+
+    @property
+    def tmpfiles(self) -> Path:
+        """Who may read the settings."""
+        return self.lib / f"tmpfiles.d/{NAME}.conf"
+
+    @property
+    def completions(self) -> dict[str, Path]:
+        """Where each shell looks for what completes a command; our own command says what belongs there."""
+        command = COMMANDS[1]
+        return {
+            "bash": self.share / "bash-completion/completions" / command,
+            "zsh": self.share / "zsh" / self.zsh / f"_{command}",
+            "fish": self.share / "fish/vendor_completions.d" / f"{command}.fish",
+        }
+
+
+LOCAL = Places(
+    lib=Path("/etc"),
+    units=Path("/etc/systemd/system"),
+    share=Path("/usr/local/share"),
+    bin=Path("/usr/local/bin"),
+    zsh="site-functions",
+)
+PACKAGED = Places(  # Debian's
+    lib=Path("/usr/lib"),
+    units=Path("/usr/lib/systemd/system"),
+    share=Path("/usr/share"),
+    bin=Path("/usr/bin"),
+    zsh="vendor-completions",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,21 +100,21 @@ def resource(name: str) -> Path:
     return _PACKAGE / "packaging" / name if root is None else root / beside.get(name, f"packaging/{name}")
 
 
-def copies(prefix: Path) -> list[Copy]:
+def copies(prefix: Path, places: Places = LOCAL) -> list[Copy]:
     """Return every file that belongs on the host, besides the environment in `prefix`."""
     unit = resource(f"systemd/{NAME}.service").read_text().replace(str(PREFIX), str(prefix))
     # The settings first: what follows may look at them.
     return [
         Copy(to=SETTINGS, content=resource("settings.toml").read_bytes(), mode=0o640, keeps_edits=True),
-        Copy(to=UNIT, content=unit.encode()),
+        Copy(to=places.unit, content=unit.encode()),
         Copy(to=RULES, content=resource(f"polkit/{RULES.name}").read_bytes(), keeps_edits=True),
-        Copy(to=SYSUSERS, content=resource(f"sysusers.d/{NAME}.conf").read_bytes()),
-        Copy(to=TMPFILES, content=resource(f"tmpfiles.d/{NAME}.conf").read_bytes()),
-        *_pages(),
+        Copy(to=places.sysusers, content=resource(f"sysusers.d/{NAME}.conf").read_bytes()),
+        Copy(to=places.tmpfiles, content=resource(f"tmpfiles.d/{NAME}.conf").read_bytes()),
+        *_pages(places.share),
     ]
 
 
-def _pages() -> Iterator[Copy]:
+def _pages(share: Path) -> Iterator[Copy]:
     """Yield the man pages."""
     for page in sorted(resource("man").glob("*.[1-8]")):
-        yield Copy(to=SHARE / f"man/man{page.suffix[1:]}" / page.name, content=page.read_bytes())
+        yield Copy(to=share / f"man/man{page.suffix[1:]}" / page.name, content=page.read_bytes())

@@ -10,18 +10,14 @@ from supervisor.errors import InstallRefused
 from supervisor.install import environment
 from supervisor.install.host import RECORD, Host
 from supervisor.install.layout import (
-    BIN,
     COMMANDS,
-    COMPLETIONS,
     CONFIG_DIR,
+    LOCAL,
     LOGS_DIR,
     NAME,
     PREFIX,
     SETTINGS,
     STATE_DIR,
-    SYSUSERS,
-    TMPFILES,
-    UNIT,
     USER,
     Copy,
     copies,
@@ -51,14 +47,14 @@ def install(host: Host, *, prefix: Path = PREFIX, source: str | None = None, doc
     return [
         *environment.steps(host, prefix, source),
         *(step for each in wanted for step in _placed(host, each, record)),
-        *(_completes(host, prefix, shell, path) for shell, path in COMPLETIONS.items()),
-        *(_linked(host, BIN / name, prefix / "bin" / name) for name in COMMANDS),
+        *(_completes(host, prefix, shell, path) for shell, path in LOCAL.completions.items()),
+        *(_linked(host, LOCAL.bin / name, prefix / "bin" / name) for name in COMMANDS),
         Step(f"write  {prefix / RECORD}", partial(host.keep_record, prefix, wanted)),
-        _ran(host, "systemd-sysusers", str(SYSUSERS)),
-        _ran(host, "systemd-tmpfiles", "--create", str(TMPFILES)),
+        _ran(host, "systemd-sysusers", str(LOCAL.sysusers)),
+        _ran(host, "systemd-tmpfiles", "--create", str(LOCAL.tmpfiles)),
         *(_given_docker(host) if docker else ()),
         _ran(host, "systemctl", "daemon-reload"),
-        _ran(host, "systemctl", "try-restart", UNIT.name),  # the models go on meanwhile
+        _ran(host, "systemctl", "try-restart", LOCAL.unit.name),  # the models go on meanwhile
     ]
 
 
@@ -71,13 +67,13 @@ def uninstall(host: Host, *, prefix: Path = PREFIX, purge: bool = False) -> list
     host.check()
     _check_prefix(prefix)
     ours = [*map(Path, host.record(prefix)), *(each.to for each in copies(prefix))]
-    ours += COMPLETIONS.values()
+    ours += LOCAL.completions.values()
     files = [each for each in dict.fromkeys(ours) if each != SETTINGS]
     files += [path.with_name(f"{path.name}.new") for path in (*files, SETTINGS)]
-    links = [BIN / name for name in COMMANDS if host.leads_to(BIN / name) == prefix / "bin" / name]
+    links = [LOCAL.bin / name for name in COMMANDS if host.leads_to(LOCAL.bin / name) == prefix / "bin" / name]
     there = [each for each in files if host.at(each).exists()]
     removed = [Step(f"remove {path}", partial(_removed, host, path)) for path in (*there, *links)]
-    stops = [_ran(host, "systemctl", "disable", "--now", UNIT.name)] if host.at(UNIT).exists() else []
+    stops = [_ran(host, "systemctl", "disable", "--now", LOCAL.unit.name)] if host.at(LOCAL.unit).exists() else []
     reloads = [_ran(host, "systemctl", "daemon-reload")] if stops else []
     tree = [_felled(host, prefix)] if host.has_ours(prefix) else []
     kept = [each for each in (CONFIG_DIR, STATE_DIR, LOGS_DIR) if host.at(each).exists()]

@@ -10,21 +10,10 @@ from supervisor.cli.program import run
 from supervisor.errors import InstallRefused
 from supervisor.install import __main__, systemd
 from supervisor.install.host import RECORD, SYSTEMD_RUNS, Host
-from supervisor.install.layout import (
-    COMPLETIONS,
-    OF_THE_PACKAGE,
-    PREFIX,
-    RULES,
-    SETTINGS,
-    TMPFILES,
-    UNIT,
-    USER,
-    copies,
-    digest,
-)
+from supervisor.install.layout import LOCAL, PACKAGED, PREFIX, RULES, SETTINGS, USER, copies, digest
 from tests.fakes.installing import PretendHost
 
-WRITTEN = {str(path) for path in (*(each.to for each in copies(PREFIX)), *COMPLETIONS.values())}
+WRITTEN = {str(path) for path in (*(each.to for each in copies(PREFIX)), *LOCAL.completions.values())}
 LINKS = {"/usr/local/bin/benchai-supervisord", "/usr/local/bin/benchai-supervisorctl"}
 
 
@@ -63,16 +52,16 @@ def test_every_file_is_where_it_belongs_and_the_settings_are_not_for_everybody(h
 
     assert host.files() == WRITTEN | LINKS | {f"{PREFIX}/pyvenv.cfg", f"{PREFIX}/{RECORD}"}
     assert host.at(SETTINGS).stat().st_mode & 0o777 == 0o640
-    assert host.at(UNIT).stat().st_mode & 0o777 == 0o644
-    assert f"ExecStart={PREFIX}/bin/benchai-supervisord" in host.at(UNIT).read_text()
+    assert host.at(LOCAL.unit).stat().st_mode & 0o777 == 0o644
+    assert f"ExecStart={PREFIX}/bin/benchai-supervisord" in host.at(LOCAL.unit).read_text()
     assert host.leads_to(Path("/usr/local/bin/benchai-supervisord")) == PREFIX / "bin/benchai-supervisord"
 
 
 def test_another_prefix_is_in_the_unit_and_in_the_links(host: PretendHost) -> None:
     install(host, prefix=Path("/srv/own"))
 
-    assert "ExecStart=/srv/own/bin/benchai-supervisord" in host.at(UNIT).read_text()
-    assert str(PREFIX) not in host.at(UNIT).read_text()
+    assert "ExecStart=/srv/own/bin/benchai-supervisord" in host.at(LOCAL.unit).read_text()
+    assert str(PREFIX) not in host.at(LOCAL.unit).read_text()
     assert host.leads_to(Path("/usr/local/bin/benchai-supervisorctl")) == Path("/srv/own/bin/benchai-supervisorctl")
 
 
@@ -104,13 +93,13 @@ def test_docker_is_given_only_where_there_is_one_and_nobody_says_no(
 
 def test_twice_is_an_upgrade_that_leaves_what_is_right(host: PretendHost) -> None:
     install(host)
-    host.at(UNIT).write_text("[Service]\n# of an older version\n")
+    host.at(LOCAL.unit).write_text("[Service]\n# of an older version\n")
 
     said = install(host)
 
-    assert f"write  {UNIT} (a newer one)" in said
+    assert f"write  {LOCAL.unit} (a newer one)" in said
     assert f"keep   {SETTINGS} (as it is)" in said
-    assert "ExecStart=" in host.at(UNIT).read_text()
+    assert "ExecStart=" in host.at(LOCAL.unit).read_text()
 
 
 def test_what_was_edited_by_hand_is_kept_and_what_would_be_new_lies_beside_it(host: PretendHost) -> None:
@@ -228,7 +217,7 @@ def test_where_systemd_does_not_run_it_is_refused(tmp_path: Path) -> None:
 
 
 def test_beside_the_debian_package_it_is_refused(host: PretendHost) -> None:
-    host.write(OF_THE_PACKAGE, b"", 0o644)
+    host.write(PACKAGED.unit, b"", 0o644)
 
     with pytest.raises(InstallRefused, match="apt-get remove"):
         install(host)
@@ -252,7 +241,7 @@ def test_an_unknown_record_is_no_reason_to_fail(host: PretendHost) -> None:
     host.at(PREFIX / RECORD).write_text("{")
 
     assert host.record(PREFIX) == {}
-    assert f"keep   {TMPFILES} (as it is)" in install(host)
+    assert f"keep   {LOCAL.tmpfiles} (as it is)" in install(host)
 
 
 def test_the_commands_say_what_is_missing_here(capsys: pytest.CaptureFixture[str]) -> None:

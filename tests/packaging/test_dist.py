@@ -123,7 +123,8 @@ def test_the_wheel_has_every_file_of_the_package(dist: Dist) -> None:
 
 
 def test_the_wheel_has_all_that_an_installation_on_a_host_writes(dist: Dist) -> None:
-    packaging = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "packaging").rglob("*") if path.is_file()}
+    files = [path for path in (REPOSITORY / "packaging").rglob("*") if path.is_file()]
+    packaging = {str(path.relative_to(REPOSITORY)) for path in files if path.parent.name != "debian"}
 
     assert "packaging/systemd/benchai-supervisor.service" in packaging
     assert {f"supervisor/{name}" for name in packaging} <= contents(dist.wheel).keys()
