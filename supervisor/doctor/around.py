@@ -45,6 +45,7 @@ class Around:
     path: Path  # of the settings
     status: Mapping[str, Any] | None = None
     silence: str = ""  # why none does
+    label_problems: tuple[str, ...] = ()  # of containers that are to be found by their labels
     names: frozenset[str] = frozenset()  # the targets that are asked about; empty: all
     root: Path = Path("/")
     proc: Path = PROC

@@ -1,6 +1,8 @@
 """Targets that are units: what a real systemd says of them, and what the rules of a real polkit allow."""
 
+import socket
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import docker
@@ -104,5 +106,13 @@ def test_without_a_bus_that_is_said_and_not_waited_for(tmp_path: Path) -> None:
 
     told = words(found(look, around(tmp_path, settings, more=bus)))
 
-    assert told[0] == f"error -: there is no {tmp_path}/none"
-    assert told[1].startswith("error general: systemd cannot be asked: ")
+    assert told == [f"error -: there is no {tmp_path}/none"]
+
+
+def test_a_bus_that_nobody_answers_on_is_told_of_the_unit(tmp_path: Path) -> None:
+    settings = backend("general", port=1, engine="systemd", unit="general.service")
+    with closing(socket.socket(socket.AF_UNIX)) as left_behind:
+        left_behind.bind(str(tmp_path / "bus"))
+        (told,) = words(found(look, around(tmp_path, settings, more=f'[systemd]\nbus = "unix:path={tmp_path}/bus"')))
+
+    assert told.startswith("error general: systemd cannot be asked: ")

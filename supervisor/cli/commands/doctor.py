@@ -45,11 +45,11 @@ def doctor(context: click.Context, names: tuple[str, ...], *, file: Path | None,
         from supervisor.doctor.examination import of_problems
 
         return _told(of_problems(checked.problems), None, form=form)
-    known = [each.name for each in checked.settings.targets]
+    around = _around(checked.settings, checked.path, frozenset(names) - {"all"}, server)
+    known = [each.name for each in around.settings.targets]
     for name in names:
         if name not in (*known, "all"):
             raise click.UsageError(f"there is no target {name}; {nearest(name, known)}", context)
-    around = _around(checked.settings, checked.path, frozenset(names) - {"all"}, server)
     return _told(_examined(around), around, form=form)
 
 
@@ -64,13 +64,16 @@ def _around(settings: "Settings", path: Path, names: frozenset[str], server: str
     """Return what is to be looked at, with the daemon's own word where it answers."""
     from supervisor.cli.http import Daemon
     from supervisor.doctor.around import Around
+    from supervisor.doctor.labels import with_labelled
     from supervisor.errors import SupervisorError
 
+    status, silence = None, ""
     try:
         status = Daemon(server or f"unix://{settings.http.socket.absolute()}").status().content
     except SupervisorError as error:
-        return Around(settings=settings, path=path, names=names, silence=str(error))
-    return Around(settings=settings, path=path, names=names, status=status)
+        silence = str(error)
+    whole, problems = with_labelled(settings)
+    return Around(settings=whole, path=path, names=names, status=status, silence=silence, label_problems=problems)
 
 
 def _told(report: "Report", around: "Around | None", *, form: str) -> int:

@@ -16,7 +16,7 @@ LIST = "docs/security.md lists what is needed"
 
 def look(around: Around) -> Iterator[Finding]:
     """Look at the engine, where a target needs it."""
-    if not around.uses("docker"):
+    if not around.uses("docker") and not around.settings.docker.discover:
         return
     host = around.settings.docker.host
     if host.startswith(UNIX):
@@ -26,8 +26,10 @@ def look(around: Around) -> Iterator[Finding]:
         yield from _silence(around, survey)
         return
     yield from _version(survey)
-    yield from _denials(survey)
+    yield from _denials(around, survey)
     yield from _containers(around, survey)
+    for problem in around.label_problems:
+        yield error(problem, cure="create the container with other labels: docs/reload.md has them all")
 
 
 def _rights(around: Around, path: Path) -> Iterator[Finding]:
@@ -74,7 +76,7 @@ def _version(survey: Survey) -> Iterator[Finding]:
     yield warning(seen, cure="update Docker", command="apt-get install docker.io")
 
 
-def _denials(survey: Survey) -> Iterator[Finding]:
+def _denials(around: Around, survey: Survey) -> Iterator[Finding]:
     if survey.denied:
         cure = f"have the proxy allow them; {LIST}"
         yield error(f"what stands before the engine denies {', '.join(survey.denied)}", cure=cure)
@@ -83,7 +85,10 @@ def _denials(survey: Survey) -> Iterator[Finding]:
         yield note(seen, cure=f"have the proxy allow them too; {LIST}")
     if survey.has_favourites:
         yield note("not seen: whether we may act; what stands before the engine decides by the container")
-    if not survey.can_list:
+    if not survey.can_list and around.settings.docker.discover:
+        seen = "docker.discover is on, and what stands before the engine denies GET /containers/json"
+        yield error(seen, cure=f"have the proxy allow it, or switch that off; {LIST}")
+    elif not survey.can_list:
         yield note("other containers were not seen: what stands before the engine denies GET /containers/json")
 
 

@@ -30,7 +30,8 @@ def look(around: Around) -> Iterator[Finding]:
     bus = Path(around.settings.systemd.bus.partition("path=")[2] or "/run/dbus/system_bus_socket")
     if around.settings.systemd.bus.startswith("unix:path=") and not exists(bus):
         cure = "start D-Bus, or set [systemd] bus to where its socket is"
-        found.append(error(f"there is no {bus}", cure=cure, command="systemctl start dbus.socket"))
+        yield error(f"there is no {bus}", cure=cure, command="systemctl start dbus.socket")
+        return
     for target in wanted:
         found += [*_unit(around, target), *_leave(around, target)]
     found += _journal(around)
