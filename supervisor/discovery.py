@@ -193,8 +193,9 @@ def _backend(seen: Labelled, *, label: str) -> BackendSettings:
     return backend(seen.name, seen.labels, label=label, doors=seen.doors, address=seen.address, exposed=seen.exposed)
 
 
-def _what_counts(known: dict[str, Known]) -> dict[str, Labelled]:
-    return {name: each.seen for name, each in known.items()}
+def _what_counts(known: dict[str, Known]) -> dict[str, tuple[Labelled, bool]]:
+    # Whoever is gone may have been in another's way.
+    return {name: (each.seen, each.gone_since is not None) for name, each in known.items()}
 
 
 def _labelled(kept: dict[str, Any]) -> Labelled:

@@ -62,7 +62,8 @@ class Reloads:
         board: Board,
         around: Callable[[], AbstractContextManager[None]],
         apply: Callable[[Settings], None],
-        found: Callable[[Settings], tuple[BackendSettings, ...]],
+        found: Callable[[Settings], tuple[BackendSettings, ...]] = lambda _: (),
+        read_within_s: float = READ_WITHIN_S,
     ) -> None:
         """`around` is entered for as long as a reload lasts, whatever comes of it; `apply` is for what is no target.
 
@@ -75,6 +76,7 @@ class Reloads:
         self._around = around
         self._apply = apply
         self._found = found
+        self._read_within_s = read_within_s
         self._one_at_a_time = asyncio.Lock()
         self._thread = OwnThread("settings")
         self._asked = asyncio.Event()
@@ -161,10 +163,10 @@ class Reloads:
 
     async def _read(self, names: Sequence[str]) -> Read:
         try:
-            async with asyncio.timeout(READ_WITHIN_S):
+            async with asyncio.timeout(self._read_within_s):
                 told = await self._thread.do(lambda: settings_file.load(self.path))
         except TimeoutError as error:
-            why = f"could not be read within {READ_WITHIN_S:g}s; look whether its disk answers"
+            why = f"could not be read within {self._read_within_s:g}s; look whether its disk answers"
             raise SettingsError(f"{self.path}: {why}") from error
         known = dict.fromkeys(each.name for each in (*self.settings.targets, *told.targets))
         for name in names:

@@ -114,7 +114,8 @@ def _targets(before: Settings, after: Settings, hidden: Hidden) -> Iterator[Targ
             yield TargetDifference(name=name, what=What.AVAILABLE)
             continue
         old_kind, old = known[name]
-        changes = tuple(_changes(_flat(old), _flat(target), hidden))
+        own = sorted(old.policy.model_fields_set | target.policy.model_fields_set)
+        changes = tuple(_changes(_whole(before, old, own), _whole(after, target, own), hidden))
         if kind != old_kind:
             changes = (Change(key="kind", before=old_kind, after=kind), *changes)
         if changes:
@@ -142,14 +143,20 @@ def _common(before: Settings, after: Settings, hidden: Hidden) -> Iterator[Chang
             yield replace(change, key=f"{section}.{change.key}", takes_restart=takes_restart)
 
 
+def _whole(settings: Settings, target: TargetSettings, own: Iterable[str]) -> dict[str, Any]:
+    """Return every key of a target with its value, and of its policy those in `own` as they hold for it."""
+    policy = settings.policy_of(target)
+    return _flat(target) | {f"policy.{key}": getattr(policy, key) for key in own}
+
+
 def _flat(section: BaseModel) -> dict[str, Any]:
-    """Return every key with its value, those of tables within under `table.key`; of policies what was written."""
+    """Return every key with its value, those of tables within under `table.key`; a policy of its own is left out."""
     flat: dict[str, Any] = {}
     for key in type(section).model_fields:
         value = getattr(section, key)
         match value:
             case BaseModel():
-                flat |= {f"{key}.{each}": getattr(value, each) for each in sorted(value.model_fields_set)}
+                continue
             case dict():
                 flat |= {f"{key}.{each}": inner for each, inner in value.items()}
             case _:

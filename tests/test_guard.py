@@ -222,3 +222,44 @@ def test_troubles_of_before_a_new_daemon_are_not_taken_for_one_that_begins_now()
 
     assert guard.restraint("general", now=NOW) is None
     assert guard.shared_incident("code", "of old") == "of old"
+
+
+def test_other_rules_hold_at_once_and_what_is_known_stays() -> None:
+    watched = Watched()
+    watched.becomes("general", Phase.RESTARTING)
+    before = watched.curb("code")
+
+    watched.guard.settle(NAMES, Rules(restarts_at_once=2))
+    after = watched.curb("code")
+    watched.guard.settle(NAMES, Rules(observes=True))
+
+    assert (before, after, watched.curb("code")) == (Curb.ONE_AT_A_TIME, None, Curb.OBSERVING)
+    assert watched.guard.mode == "observe"
+
+
+def test_one_that_is_watched_no_more_holds_nobody_up_and_what_people_said_of_it_stands() -> None:
+    watched = Watched()
+    watched.guard.hold(hold("general"))
+    watched.falls("general")
+    watched.falls("code", at=NOW + 1.0)
+    watched.becomes("general", Phase.RESTARTING)
+    frozen = watched.curb("vision", at=NOW + 2.0)
+
+    watched.guard.forget("general")
+
+    assert (frozen, watched.curb("vision", at=NOW + 2.0)) == (Curb.SHARED_CAUSE, None)
+    assert [each.target for each in watched.guard.holds] == ["general"]
+
+
+def test_one_that_is_found_in_a_trouble_of_old_has_not_fallen_now() -> None:
+    watched = Watched()
+    watched.guard.settle((*NAMES, "math"), Rules())
+    watched.guard.meets("math", ill_since=NOW - 3600.0)
+    watched.guard.meets("stranger", ill_since=NOW)
+    watched.guard.meets("vision", ill_since=None)
+    watched.states["math"] = State(phase=Phase.UNKNOWN, since=NOW)
+
+    watched.falls("math")
+    watched.falls("general")
+
+    assert watched.curb("general") is None

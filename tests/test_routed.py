@@ -259,3 +259,23 @@ def test_a_refused_connection_is_the_routers_own_whatever_its_backends_do() -> N
     refused = town.ways.weigh(CanaryEnded(instance="one", attempt=1, reply=Reply.REFUSED))
 
     assert refused.reply is Reply.REFUSED
+
+
+def test_other_aliases_are_tried_from_now_on() -> None:
+    town = Town("general", "code")
+    town.shows("math")
+
+    town.ways.settle(("code", "math"), policy=POLICY)
+
+    asked = [town.ways.next(None), town.ways.next(None)]
+    assert sorted(alias for alias, _ in filter(None, asked)) == ["code", "math"]
+
+
+def test_nothing_is_known_any_more_of_a_backend_that_is_watched_no_more() -> None:
+    town = Town("general")
+    town.directly.call("general")
+
+    town.directly.forget("general")
+
+    assert not town.directly.is_called("general")
+    assert "general" not in town.directly.directs

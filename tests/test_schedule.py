@@ -125,3 +125,30 @@ async def test_after_the_end_nothing_is_due() -> None:
     await asyncio.sleep(0.2)
 
     assert len(posts.at) == at_the_end
+
+
+async def test_one_that_is_removed_is_due_no_more_and_the_others_are() -> None:
+    schedule, gone, stays = Schedule(), Posts(), Posts()
+    schedule.add("gone", gone, every_s=0.05, delay_s=0.0)
+    schedule.add("stays", stays, every_s=0.05, delay_s=0.0)
+
+    async with running(schedule):
+        await gone.wait(2)
+        schedule.remove("gone")
+        until_then = len(gone.at)
+        await stays.wait(len(stays.at) + 3)
+
+    assert len(gone.at) == until_then
+
+
+async def test_whoever_is_added_under_the_same_name_takes_the_place() -> None:
+    schedule, before, after = Schedule(), Posts(), Posts()
+    schedule.add("general", before, every_s=0.05, delay_s=0.0)
+
+    async with running(schedule):
+        await before.wait(1)
+        schedule.add("general", after, every_s=0.05, delay_s=0.0)
+        until_then = len(before.at)
+        await after.wait(3)
+
+    assert len(before.at) == until_then

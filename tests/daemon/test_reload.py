@@ -52,7 +52,7 @@ def test_only_what_differs_is_touched_and_routers_hear_of_it_as_of_any_change(to
         "code: disappeared",
         "  it runs on, and is watched no more",
         "general: changed",
-        "  policy.hung_after_s: not set -> 30",
+        "  policy.hung_after_s: 8 -> 30",
         "math: available",
     ]
     assert [line for line in done.stdout.splitlines() if not line.startswith("  ")] == [

@@ -305,3 +305,63 @@ async def test_a_state_directory_that_cannot_be_written_is_an_error_of_ours_and_
         await engine.start(NAME)
 
     await engine.close()
+
+
+async def test_a_program_that_is_let_go_runs_on_and_is_taken_back_as_it_runs(programs: ProcessBench) -> None:
+    name = programs.make(OBEYS)
+    await start(programs, name)
+    before = await programs.engine.inspect(name)
+    program = programs.programs[name]
+
+    programs.engine.settle({})
+    programs.engine.forget(name)
+    without = await programs.engine.inspect(name)
+    programs.engine.settle({name: program})
+    after = await programs.engine.inspect(name)
+
+    assert without.life is Life.MISSING
+    assert (after.life, after.pid, after.instance) == (Life.RUNNING, before.pid, before.instance)
+
+
+async def test_what_is_let_go_and_ends_leaves_nothing_behind(programs: ProcessBench) -> None:
+    name = programs.make(OBEYS)
+    await start(programs, name)
+    seen = await programs.engine.inspect(name)
+    programs.engine.settle({})
+    programs.engine.forget(name)
+    assert seen.pid is not None
+
+    os.kill(seen.pid, signal.SIGKILL)
+
+    async def is_forgotten() -> bool:
+        return not programs.engine._children and not programs.engine._pidfds
+
+    assert await become(f"{name} is buried", is_forgotten)
+    assert not psutil.pid_exists(seen.pid)
+
+
+async def test_another_command_holds_from_the_next_start(programs: ProcessBench) -> None:
+    name = programs.make(OBEYS)
+    await start(programs, name)
+    before = await programs.engine.inspect(name)
+    await programs.engine.log_tail(name, max_bytes=1000)
+
+    programs.engine.settle({name: Program(command=(sys.executable, "-c", f"print('anew', flush=True)\n{OBEYS}"))})
+    during = await programs.engine.inspect(name)
+    await programs.engine.restart(name, grace_s=5)
+
+    async def says_so() -> bool:
+        return "anew" in await programs.engine.log_tail(name, max_bytes=1000)
+
+    assert during.pid == before.pid
+    assert await become(f"{name} runs by its new command", says_so)
+
+
+async def test_what_is_in_the_midst_of_something_may_keep_its_command(programs: ProcessBench) -> None:
+    name = programs.make(OBEYS)
+
+    programs.engine.settle({}, keep={name})
+    await programs.engine.start(name)
+    programs.engine.settle({})
+
+    assert (await programs.engine.inspect(name)).life is Life.MISSING

@@ -27,7 +27,7 @@ class Asked:
 
 @dataclass
 class FakeDaemon:
-    """Serve `liveness`, `status`, `stories`, `incidents`; answer verbs from `outcomes`, `done` where nothing is said.
+    """Serve `liveness`, `status`, `stories`, `incidents`, `differences`; verbs by `outcomes`, else `done`.
 
     Targets are those in `status`. `token` is asked for on every mutation where it is set. `under_way` are the targets
     that something is done to, answer by answer: none once that has run out.
@@ -41,6 +41,8 @@ class FakeDaemon:
     held: dict[str, Document] = field(default_factory=dict)  # by target; '*' is a pause
     under_way: list[list[str]] = field(default_factory=list)
     incidents: list[Document] | None = field(default_factory=list)  # newest first; None: they cannot be read
+    differences: Document = field(default_factory=lambda: {"targets": [], "common": []})  # of its settings
+    complaint: str = ""  # what is wrong with its settings file
     token: str | None = None
     now: Callable[[], float] = time.time  # for the Date header
     asked: list[Asked] = field(default_factory=list)
@@ -84,6 +86,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_story(path.removeprefix("/v1/targets/").removesuffix("/why"))
         elif path == "/v1/holds":
             self._send(200, {"holds": list(self.of.held.values()), "under_way": self._under_way()})
+        elif path == "/v1/settings/difference":
+            self._send_differences()
         elif path.startswith("/v1/incidents"):
             self._send_incidents(path.removeprefix("/v1/incidents").removeprefix("/"))
         else:
@@ -91,6 +95,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         path = self._note("POST")
+        if path == "/v1/reload":
+            self._send_differences()
+            return
         # A pause is a hold on every target.
         path = {"/v1/pause": "/v1/targets/*/hold", "/v1/resume": "/v1/targets/*/release"}.get(path, path)
         name, verb = path.removeprefix("/v1/targets/").split("/")
@@ -106,6 +113,18 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             done = {"name": name, "verb": verb, "outcome": "done", "state": "RUNNING", "message": ""}
             self._send(200, done | self.of.outcomes.get((name, verb), {}))
+
+    def _send_differences(self) -> None:
+        known = [*self.of.names, *(target["name"] for target in self.of.differences["targets"])]
+        wanted = self.of.asked[-1].query.get("target", [])
+        strangers = [name for name in wanted if name not in known]
+        if self.of.complaint:
+            self._send(422, {"error": {"code": "BadSettings", "message": self.of.complaint}})
+        elif strangers:
+            self._send(404, {"error": {"code": "NoSuchTarget", "message": f"there is no target {strangers[0]!r}"}})
+        else:
+            some = [target for target in self.of.differences["targets"] if target["name"] in wanted]
+            self._send(200, {"targets": some, "common": []} if wanted else self.of.differences)
 
     def _send_held(self, name: str) -> None:
         asked = self.of.asked[-1].query

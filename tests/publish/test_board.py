@@ -311,3 +311,36 @@ def test_the_status_is_what_the_command_line_was_promised() -> None:
 @pytest.mark.parametrize("look", [lambda board, name: board.find(name), lambda board, name: board.believed(name)])
 def test_of_a_stranger_nothing_is_known(look: Callable[[Board, str], Snapshot | None]) -> None:
     assert look(Time().board(snapshot()), "stranger") is None
+
+
+def test_who_comes_and_who_goes_is_a_revision_like_any_other_and_is_told_to_whoever_follows() -> None:
+    board = Time().board(snapshot("planner"), snapshot("code", models=("code",)))
+    before, told = board.document, board.feed.latest
+
+    board.settle([snapshot("math", models=("math",)), snapshot("planner")], valid_for_s=VALID_FOR_S, mode="enforce")
+
+    after = document(board)
+    assert [each["name"] for each in after["backends"]] == ["math", "planner"]
+    assert list(after["models"]) == ["math", "planner"]
+    assert (board.document.epoch, board.document.revision) == (before.epoch, before.revision + 1)
+    assert board.feed.latest == told + 1
+    assert board.find("code") is None
+
+
+def test_the_same_targets_make_no_revision() -> None:
+    board = Time().board(snapshot("planner"))
+
+    board.settle([snapshot("planner")], valid_for_s=VALID_FOR_S, mode="enforce")
+
+    assert board.document.revision == 1
+
+
+@pytest.mark.parametrize("other", [{"mode": "observe"}, {"valid_for_s": 9.0}])
+def test_how_we_run_is_a_part_of_what_is_told(other: dict[str, Any]) -> None:
+    """Whoever holds the old document must not be told that it is unchanged."""
+    board = Time().board(snapshot("planner"))
+
+    board.settle(board.snapshots, **{"valid_for_s": VALID_FOR_S, "mode": "enforce", **other})
+
+    assert board.document.revision == 2
+    assert {key: document(board)[key] for key in other} == other
