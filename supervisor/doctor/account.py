@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 PROC = Path("/proc")
+DAEMON, MODULE = "benchai-supervisord", "supervisor.supervisord"
 READ, WRITE, SEARCH = 4, 2, 1
 
 
@@ -43,6 +44,19 @@ class Account:
         there = path.stat()
         shift = 6 if there.st_uid == self.uid else 3 if there.st_gid in self.gids else 0
         return (stat.S_IMODE(there.st_mode) >> shift) & want == want
+
+
+def words_of(pid: int, proc: Path = PROC) -> list[str]:
+    """Return a process's command line; empty where it is not to be seen."""
+    try:
+        return [os.fsdecode(each) for each in (proc / str(pid) / "cmdline").read_bytes().split(b"\0") if each]
+    except OSError:
+        return []
+
+
+def is_daemon(words: list[str]) -> bool:
+    """Whether a command line is one of the daemon."""
+    return any(Path(word).name == DAEMON or word == MODULE for word in words[:4])
 
 
 def of_process(pid: int, *, whose: str, proc: Path = PROC) -> Account | None:
@@ -84,7 +98,9 @@ def mine() -> Account:
 def of_daemon(status: Mapping[str, Any] | None, unit: Mapping[str, str]) -> Account:
     """Return whom the daemon runs as: as it runs, else as its unit has it, else as whoever asks."""
     pid = ((status or {}).get("daemon") or {}).get("pid")
-    running = of_process(pid, whose="the daemon runs as that") if isinstance(pid, int) else None
+    running = None
+    if isinstance(pid, int) and is_daemon(words_of(pid)):  # it may tell its number in a container, which is another's
+        running = of_process(pid, whose="the daemon runs as that")
     if running is not None:
         return running
     groups = tuple(unit.get("SupplementaryGroups", "").split())

@@ -49,13 +49,14 @@ class Around:
     names: frozenset[str] = frozenset()  # the targets that are asked about; empty: all
     root: Path = Path("/")
     proc: Path = PROC
+    unit: dict[str, str] = field(init=False)  # our own, as it is written
     account: Account = field(init=False)
     engine: Once[Survey] = field(init=False)
     listeners: Once[list[Listener]] = field(init=False)
 
     def __post_init__(self) -> None:
-        unit = unit_files.of_unit(OUR_UNIT, self.root)
-        self.account = of_daemon(self.status, unit)
+        self.unit = unit_files.of_unit(OUR_UNIT, self.root)
+        self.account = of_daemon(self.status, self.unit)
         self.engine = Once(self._survey)
         self.listeners = Once(lambda: listeners(self.proc))
 

@@ -1,14 +1,13 @@
 """Who listens on which port of this machine, as the kernel tells; whose process it is only root may see of all."""
 
 import contextlib
-import os
 import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from socket import AF_INET, AF_INET6, inet_ntop
 
-from supervisor.doctor.account import PROC
+from supervisor.doctor.account import PROC, words_of
 
 CONNECT_S = 2.0
 LISTENS = "0A"
@@ -82,19 +81,11 @@ def _is_ours(family: int, address: str) -> bool:
             return False
 
 
-def command(pid: int, proc: Path = PROC) -> list[str]:
-    """Return a process's command line; empty where it is not to be seen."""
-    try:
-        return [os.fsdecode(each) for each in (proc / str(pid) / "cmdline").read_bytes().split(b"\0") if each]
-    except OSError:
-        return []
-
-
 def called(listener: Listener, proc: Path = PROC) -> str:
     """Return how to call whoever listens, for people: nothing of a command line but its program's name."""
     if listener.pid is None:
         return f"a process of uid {listener.uid}"
-    words = [Path(word).name for word in command(listener.pid, proc)[:3] if not word.startswith("-")]
+    words = [Path(word).name for word in words_of(listener.pid, proc)[:3] if not word.startswith("-")]
     is_script = bool(words) and words[0].startswith(SCRIPTS)
     name = " ".join(words[: 2 if is_script else 1])[:MOST_WORDS]
     return f"{name or 'a process'} (pid {listener.pid})"

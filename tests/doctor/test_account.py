@@ -1,11 +1,14 @@
 """What the daemon's user may do, whoever asks; it takes root to show what another user may."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from supervisor.doctor.account import READ, WRITE, Account, mine, of_daemon, of_name, of_process, of_uid
+from supervisor.doctor.account import READ, WRITE, Account, mine, of_daemon, of_name, of_process, of_uid, words_of
+from testbed.clients import wait_until
 from tests.cannot import cannot
 
 NOBODY = 65534
@@ -54,7 +57,13 @@ def test_what_is_not_there_is_no_answer(tmp_path: Path) -> None:
 
 
 def test_the_daemon_that_runs_is_asked_first_then_its_unit_then_who_asks() -> None:
-    by_process = of_daemon({"daemon": {"pid": os.getpid()}}, {"User": "nobody"})
+    words = [sys.executable, "-c", "import time; time.sleep(60)", "supervisor.supervisord"]
+    with subprocess.Popen(words) as process:
+        try:
+            wait_until(lambda: bool(words_of(process.pid)), "it has begun")
+            by_process = of_daemon({"daemon": {"pid": process.pid}}, {"User": "nobody"})
+        finally:
+            process.kill()
     by_unit = of_daemon({"daemon": {"pid": None}}, {"User": "nobody", "SupplementaryGroups": "daemon"})
     by_default = of_daemon(None, {"User": "no-such-user-here"})
 
@@ -62,6 +71,10 @@ def test_the_daemon_that_runs_is_asked_first_then_its_unit_then_who_asks() -> No
     assert (by_unit.uid, by_unit.whose) == (NOBODY, "its unit says so")
     assert 1 in by_unit.gids
     assert by_default == mine()
+
+
+def test_a_number_that_is_another_process_here_is_not_believed() -> None:
+    assert of_daemon({"daemon": {"pid": os.getpid()}}, {"User": "nobody"}).uid == NOBODY
 
 
 def test_a_process_that_is_gone_and_a_user_that_nobody_knows_are_nobody() -> None:

@@ -1,15 +1,19 @@
 """Another daemon over the same targets, one that does not answer, and what a daemon says of itself: real ones."""
 
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from supervisor.doctor.account import PROC
 from supervisor.doctor.around import Around
-from supervisor.doctor.checks.daemons import look
+from supervisor.doctor.checks.daemons import _numbers, look
 from supervisor.settings_file import load
-from testbed.clients import LOOPBACK, free_port
+from testbed.clients import LOOPBACK, free_port, wait_until
 from testbed.supervisord import Supervisord, toml
+from tests.cannot import cannot
 from tests.doctor.patient import found, words
 
 COMMAND = ["/bin/sleep", "600"]
@@ -66,6 +70,20 @@ def test_one_that_holds_the_lock_and_does_not_answer_is_told(daemon: Supervisord
 
     state = daemon.folder / "state/lock"
     assert told == [f"error -: a daemon (pid {daemon.pid}) holds {state} and does not answer at {daemon.socket}"]
+
+
+def test_a_process_in_a_container_is_known_by_its_number_there_too() -> None:
+    if os.geteuid() != 0:
+        cannot("only root can make a namespace")
+    with subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", "/bin/sleep", "60"]) as outer:
+        try:
+            children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
+            wait_until(lambda: bool(children.read_text().split()), "the inner process runs")
+            inner = int(children.read_text().split()[0])
+
+            assert (inner, 1) == (_numbers(PROC, inner)[0], _numbers(PROC, inner)[-1])
+        finally:
+            outer.kill()
 
 
 def test_where_none_runs_that_is_only_mentioned(daemon: Supervisord) -> None:

@@ -14,8 +14,10 @@ import pytest
 
 from supervisor import __version__
 from supervisor.doctor.account import Account
+from supervisor.doctor.around import Around
 from supervisor.doctor.checks import clock, disk, liveness_file, memory, versions
 from supervisor.doctor.checks.clock import is_synchronised
+from supervisor.settings_file import load
 from tests.cannot import cannot
 from tests.doctor.patient import around, backend, found, router, words
 from tests.doctor.test_account import reachable
@@ -69,6 +71,25 @@ def test_a_directory_that_the_daemons_user_may_not_write_is_told_with_how_to_mak
         f" so {tmp_path}/state cannot be made"
     )
     assert first.command == f"install -d -o benchai-supervisor {tmp_path}/state"
+
+
+def test_what_systemd_makes_at_every_start_need_not_be_there(tmp_path: Path) -> None:
+    unit = tmp_path / "root/etc/systemd/system/benchai-supervisor.service"
+    unit.parent.mkdir(parents=True)
+    unit.write_text("[Service]\nUser=nobody\nRuntimeDirectory=no-such-thing\nStateDirectory=no-such-thing\n")
+    path = tmp_path / "settings.toml"
+    path.write_text(
+        '[daemon]\nstate_dir = "/var/lib/no-such-thing"\nliveness_file = "/run/no-such-thing/liveness.json"\n'
+        f'[http]\nsocket = "/run/no-such-thing/control.sock"\n{backend("general", port=1)}'
+    )
+
+    def told(root: Path) -> list[str]:
+        patient = Around(settings=load(path), path=path, root=root)
+        patient.account = STRANGER
+        return [each for each in words(found(disk.look, patient)) if "may not write" in each]
+
+    assert told(tmp_path / "root") == []
+    assert len(told(tmp_path)) == 3
 
 
 @pytest.mark.parametrize(

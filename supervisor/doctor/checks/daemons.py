@@ -1,26 +1,29 @@
 """Another supervisor over the same targets: each takes the other's restarts for somebody's, and one loses."""
 
-import itertools
 import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from supervisor import settings_file
-from supervisor.doctor import listeners
+from supervisor.doctor.account import is_daemon, words_of
 from supervisor.doctor.around import Around
 from supervisor.doctor.finding import Finding, error, note, ok, unseen, warning
 from supervisor.errors import SettingsError
 from supervisor.settings import Settings, TargetSettings
 
-DAEMON, MODULE = "benchai-supervisord", "supervisor.supervisord"
-
 
 def look(around: Around) -> Iterator[Finding]:
     """Look at every process of the program but our own daemon."""
     own = ((around.status or {}).get("daemon") or {}).get("pid")
-    found = [finding for pid, words in _daemons(around.proc) if pid != own for finding in _judged(around, pid, words)]
+    found = [
+        finding
+        for pid, words in _daemons(around.proc)
+        if own not in _numbers(around.proc, pid)
+        for finding in _judged(around, pid, words)
+    ]
     found += _unanswered(around) if around.status is None else _itself(around.status)
     yield from found or [ok("no other daemon looks after the same targets")]
 
@@ -61,8 +64,8 @@ def _unanswered(around: Around) -> Iterator[Finding]:
 
 def _daemons(proc: Path) -> Iterator[tuple[int, list[str]]]:
     for folder in proc.iterdir():
-        words = listeners.command(int(folder.name), proc) if folder.name.isdecimal() else []
-        if any(Path(word).name == DAEMON or word == MODULE for word in words[:4]):
+        words = words_of(int(folder.name), proc) if folder.name.isdecimal() else []
+        if is_daemon(words):
             yield int(folder.name), words
 
 
@@ -79,17 +82,25 @@ def _judged(around: Around, pid: int, words: list[str]) -> Iterator[Finding]:
             yield error(seen, cure="stop one of the two", command=f"kill {pid}", target=target.name)
 
 
+def _numbers(proc: Path, pid: int) -> list[int]:
+    """Return a process's numbers: ours for it, and those in the containers that it is in."""
+    try:
+        lines = (proc / str(pid) / "status").read_text().splitlines()
+    except OSError:
+        return [pid]
+    inner = next((line.split()[1:] for line in lines if line.startswith("NSpid:")), [])
+    return [pid, *map(int, inner)]
+
+
 def _settings(proc: Path, pid: int, words: list[str]) -> Settings | None:
-    named = [after for before, after in itertools.pairwise(words) if before == "--settings"]
+    """Return what another daemon was started with, read where its files are."""
+    named = [after for before, after in pairwise(words) if before == "--settings"]
     named += [word.partition("=")[2] for word in words if word.startswith("--settings=")]
     try:
         folder = (proc / str(pid) / "cwd").readlink()
-    except OSError:
-        folder = Path("/")
-    path = folder / named[-1] if named else settings_file.DEFAULT_FILE
-    try:
-        return settings_file.load(path)
-    except SettingsError:
+        path = folder / named[-1] if named else settings_file.DEFAULT_FILE
+        return settings_file.load(proc / str(pid) / "root" / path.relative_to("/"))
+    except (OSError, SettingsError):
         return None
 
 

@@ -37,6 +37,8 @@ def look(around: Around) -> Iterator[Finding]:
 
 def _rights(around: Around, key: str, path: Path) -> Iterator[Finding]:
     account, there = around.account, _there(path)
+    if path in _made_by_unit(around):
+        return
     may = account.may(there, WRITE | SEARCH)
     if may is None:
         yield unseen(f"{path} ({key})")
@@ -45,6 +47,12 @@ def _rights(around: Around, key: str, path: Path) -> Iterator[Finding]:
         seen = f"{account.name} ({account.whose}) may not write to {there} ({key}){missing}"
         command = f"install -d -o {account.name} {path}"
         yield error(seen, cure="make the directory for that user", command=command)
+
+
+def _made_by_unit(around: Around) -> list[Path]:
+    """Return the directories that systemd makes for the daemon whenever it starts it."""
+    kinds = {"RuntimeDirectory": Path("/run"), "StateDirectory": Path("/var/lib")}
+    return [parent / name for key, parent in kinds.items() for name in around.unit.get(key, "").split()]
 
 
 def _there(path: Path) -> Path:

@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from supervisor.doctor import listeners, unit_files
+from supervisor.doctor.account import words_of
 from supervisor.doctor.around import Around
 from supervisor.doctor.finding import Finding, error, ok, unseen
 from supervisor.settings import RouterSettings
@@ -49,7 +50,7 @@ def _command(around: Around, router: RouterSettings) -> tuple[list[str], Path | 
     parts = urlsplit(router.url)
     found = listeners.on_port(around.listeners(), parts.port or 80, host=parts.hostname or "")
     for each in found:
-        words = listeners.command(each.pid, around.proc) if each.pid else []
+        words = words_of(each.pid, around.proc) if each.pid else []
         if each.pid and words:
             return words, _folder(around.proc / str(each.pid) / "cwd"), False
     if router.engine == "systemd":

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from supervisor.doctor import listeners, unit_files
+from supervisor.doctor.account import words_of
 from supervisor.doctor.around import Around
 from supervisor.doctor.asking import Said, beside, get
 from supervisor.doctor.finding import Finding, note, ok, warning
@@ -103,7 +104,7 @@ def _told(around: Around, target: TargetSettings) -> tuple[list[str], Mapping[st
         return list(target.command), target.environment
     parts = urlsplit(target.url)
     for each in listeners.on_port(around.listeners(), parts.port or 80, host=parts.hostname or ""):
-        if each.pid and (words := listeners.command(each.pid, around.proc)):
+        if each.pid and (words := words_of(each.pid, around.proc)):
             return words, {}
     if target.engine == "systemd":
         return unit_files.of_unit(target.engine_name, around.root).get("ExecStart", "").split(), {}
