@@ -38,9 +38,18 @@ class DockerProxy(Leaving):
     """Passes on to the engine at `host` what its configuration allows."""
 
     def __init__(
-        self, host: str, *, containers: str = "", configuration: Path = CONFIGURATION, listen: str = ""
+        self,
+        host: str,
+        *,
+        containers: str = "",
+        label: str = "",
+        configuration: Path = CONFIGURATION,
+        listen: str = "",
     ) -> None:
-        """`containers` matches the names that are let through, none: every name; `listen` is host:port."""
+        """`containers` matches the names that are let through, none: every name; `listen` is host:port.
+
+        `label` is that of the containers that may be listed; none: the default.
+        """
         # Not among a test's own files: their paths may be too long for a socket.
         self._folder = tempfile.TemporaryDirectory(prefix="docker-proxy-")
         self._socket = Path(self._folder.name) / "docker.sock"
@@ -49,7 +58,9 @@ class DockerProxy(Leaving):
         self._listen = listen
         self._environment = {"LOG": "all", "LISTEN": listen or f"unix@{self._socket}", "ENGINE": _address(host)}
         self._environment |= {"CONTAINERS": containers} if containers else {}
+        self._environment |= {"LABEL": label} if label else {}
         self._process: subprocess.Popen[bytes] | None = None
+        self._kept = ""  # its log, after its end
 
     @property
     def host(self) -> str:
@@ -76,11 +87,13 @@ class DockerProxy(Leaving):
         if process is not None:
             process.send_signal(signal.SIGTERM)
             process.wait(10.0)
+            self._kept = self._log.read_text(errors="replace")
         self._folder.cleanup()
 
     def calls(self) -> list[Call]:
-        """Return what was asked so far, as far as it was answered."""
-        found = LINE.findall(self._log.read_text(errors="replace"))
+        """Return what was asked so far, as far as it was answered; after its end too."""
+        log = self._kept if self._process is None else self._log.read_text(errors="replace")
+        found = LINE.findall(log)
         return [
             Call(method=method, path=path.partition("?")[0], status=int(status), is_denied=ended == REFUSED_BY_PROXY)
             for method, path, status, ended in found

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from docker import APIClient
-from docker.errors import NotFound
+from docker.errors import APIError
+from loguru import logger
 
+from supervisor.engines.docker_calls import DENIED, reason
+from supervisor.engines.docker_looks import find
 from supervisor.engines.docker_pool import UNIX
 from supervisor.engines.docker_state import Attributes
 
@@ -45,18 +48,26 @@ def read(container: Attributes, *, host: str, label: str, prefix: str) -> Labell
 
 
 def labelled(client: APIClient, *, host: str, label: str, prefix: str) -> list[Labelled]:
-    """Return every container that has `label`, whether it runs or not."""
+    """Return every container that has `label`, whether it runs or not; none that a proxy keeps from us."""
     listed = client.containers(all=True, filters={"label": label})
-    found = [_inspected(client, each["Id"]) for each in listed[:MOST]]
+    found = [_inspected(client, _name(each)) for each in listed[:MOST]]
     return [read(each, host=host, label=label, prefix=prefix) for each in found if each is not None]
 
 
-def _inspected(client: APIClient, container_id: str) -> Attributes | None:
+def _name(listed: Attributes) -> str:
+    """Return its own name, not one by which another is linked to it: that has two slashes."""
+    return next((name for name in listed.get("Names") or () if name.count("/") == 1), "").removeprefix("/")
+
+
+def _inspected(client: APIClient, name: str) -> Attributes | None:
+    """Inspect by name and not by id: a proxy lets ids through only of what was met by its name."""
     try:
-        inspected: Attributes = client.inspect_container(container_id)
-    except NotFound:  # it has gone since
+        return find(client, name) if name else None  # it may be on its way out, without a name already
+    except APIError as error:
+        if error.status_code != DENIED:
+            raise
+        logger.debug("docker: {} has the label, and we are not let see it: {}", name, reason(error))
         return None
-    return inspected
 
 
 def _doors(container: Attributes, *, host: str) -> dict[int, str]:

@@ -147,6 +147,17 @@ def test_it_is_healthy_only_while_it_decides(running: Container) -> None:
     wait_until(lambda: health(running) == "healthy", "it is healthy again", within_s=30.0)
 
 
+def test_a_hangup_has_its_settings_read_anew_and_does_not_end_it(running: Container) -> None:
+    pid = pid_of(running)
+
+    running.kill(signal=signal.SIGHUP)
+    wait_until(lambda: b"settings read anew: nothing has changed" in bytes(running.logs()), "it says so")
+    status, _ = asked(running, "benchai-supervisorctl", "status")
+
+    assert status == 3
+    assert pid_of(running) == pid
+
+
 def test_a_stop_ends_it_in_seconds_and_well(engine: docker.DockerClient, built: str, tmp_path: Path) -> None:
     settings = tmp_path / "settings.toml"
     settings.write_text(SETTINGS)

@@ -10,6 +10,8 @@ import pytest
 from docker.models.containers import Container
 
 from supervisor.engines.docker import DockerEngine
+from supervisor.settings import DockerSettings
+from supervisor.settings_labels import PREFIX
 from testbed.docker_proxy import Call, DockerProxy
 from tests.daemon.recovering import Ward
 from tests.engines.bench import become, watching
@@ -28,6 +30,7 @@ class Lived:
     denied: tuple[str, ...]
     ours: frozenset[str]  # names and ids
     names: frozenset[str]
+    more: tuple[Call, ...]  # what the daemon asks where others have it to itself
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,10 @@ def lived(
         with little_power(engine_host, containers="|".join(names)) as proxy:
             live(ward, proxy)
             ids = {str(ward.servers.container(name).id) for name in names}
-            yield Lived(tuple(proxy.calls()), tuple(proxy.denied()), names | ids, names)
+        with little_power(engine_host) as other:
+            asyncio.run(what_others_would_disturb(other))
+        denied = (*proxy.denied(), *other.denied())
+        yield Lived(tuple(proxy.calls()), denied, names | ids, names, tuple(other.calls()))
 
 
 def live(ward: Ward, proxy: DockerProxy) -> None:
@@ -68,14 +74,14 @@ def live(ward: Ward, proxy: DockerProxy) -> None:
         lambda: any(call.path.endswith("/networks") for call in proxy.calls()), "what would cure it is looked at"
     )
     ward.daemon.stop()
-    asyncio.run(watch_a_quiet_engine(proxy))
 
 
-async def watch_a_quiet_engine(proxy: DockerProxy) -> None:
-    """Watch as the daemon does, and take the engine for quiet much sooner: others keep it busy all the time."""
+async def what_others_would_disturb(proxy: DockerProxy) -> None:
+    """Watch as the daemon does, and take the engine for quiet much sooner: others keep it busy. Look for labels."""
     engine = DockerEngine(host=proxy.host, timeout_s=10.0, workers=1, ping_every_s=0.05)
     async with watching(engine):
         await become("a quiet engine is asked whether it lives", lambda: has_asked(proxy, "/_ping"))
+    await engine.labelled(DockerSettings().discover_label, prefix=PREFIX)
     await engine.close()
 
 
@@ -96,14 +102,20 @@ def test_nothing_is_denied_that_the_daemon_needs(lived: Lived) -> None:
 
 
 def test_every_call_that_the_page_allows_is_needed(lived: Lived) -> None:
-    unused = [str(each) for each in table() if not any(each.is_met_by(call) for call in lived.calls)]
+    unused = [str(each) for each in table() if not any(each.is_met_by(call) for call in (*lived.calls, *lived.more))]
 
     assert unused == [], "have the story make the daemon ask it, or take it out of docs/security.md and haproxy.cfg"
 
 
 def test_only_containers_in_the_settings_are_looked_at_and_touched(lived: Lived) -> None:
-    asked_about = {call.path.split("/")[3] for call in lived.calls if call.path.split("/")[2:3] == ["containers"]}
-    done_to = {call.path.split("/")[3] for call in lived.calls if call.method != "GET"}
+    asked_about = {container_of(call) for call in lived.calls} - {None}
+    done_to = {container_of(call) for call in lived.calls if call.method != "GET"}
 
     assert lived.names < asked_about <= lived.ours
     assert done_to == lived.ours - lived.names  # by id: whoever has the name meanwhile is another
+
+
+def container_of(call: Call) -> str | None:
+    """Return the container that a call is about, as it names it."""
+    parts = call.path.split("/")
+    return parts[3] if parts[2:3] == ["containers"] and len(parts) == 5 else None

@@ -138,6 +138,10 @@ class DockerBench:
         """Make a container whose command is not in its image."""
         return self.make_command(["/no/such/program"])
 
+    def label(self, label: str, value: str) -> None:
+        """Give a label more to whatever is made from here on."""
+        self._labels[label] = value
+
     def make_command(
         self, command: list[str], *, name: str | None = None, image: str | None = None, **more: Any
     ) -> str:

@@ -12,7 +12,7 @@ from testbed.docker_proxy import Call, DockerProxy
 from tests.cannot import cannot
 
 PAGE: Final = REPOSITORY / "docs" / "security.md"
-ROW: Final = re.compile(r"^\| `([A-Z]+) (/\S*)` \| `(\w+)` \| (.+?) \| (.+?) \|$", re.MULTILINE)
+ROW: Final = re.compile(r"^\| `([A-Z]+) (/\S*)` \| (.+?) \| (.+?) \| (.+?) \|$", re.MULTILINE)
 # The API's own alphabets; nothing that could be read as another path.
 PLACES: Final = {
     "{api}": r"v1\.(2[4-9]|[3-9][0-9])",
@@ -31,7 +31,7 @@ class Allowed:
 
     method: str
     path: str
-    of_sdk: str
+    of_sdk: tuple[str, ...]
     asked_by: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -52,9 +52,13 @@ class Allowed:
 def table() -> list[Allowed]:
     """Return the calls that the page allows."""
     return [
-        Allowed(method, path, of_sdk, tuple(re.findall(r"`(\w+)`", asked_by)))
+        Allowed(method, path, names_in(of_sdk), names_in(asked_by))
         for method, path, of_sdk, asked_by, _ in ROW.findall(PAGE.read_text())
     ]
+
+
+def names_in(cell: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"`(\w+)`", cell))
 
 
 @contextlib.contextmanager

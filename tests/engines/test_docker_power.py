@@ -2,6 +2,7 @@
 
 import ast
 import re
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,20 +10,22 @@ import httpx
 import pytest
 from docker import APIClient
 
-from supervisor.engines.base import Engine
 from supervisor.engines.docker import DockerEngine
 from supervisor.errors import EngineRefused, EngineUnreachable
+from supervisor.settings import DockerSettings
+from supervisor.settings_labels import PREFIX
 from testbed.cache import REPOSITORY
 from testbed.clients import LOOPBACK, free_port
 from testbed.docker_proxy import CONFIGURATION, DockerProxy
+from testbed.systemd_host import SystemdHost
 from tests.engines.bench import IGNORES, OBEYS, TIMEOUT_S, DockerBench, start, watching
 from tests.engines.docker_power import WHAT_TO_DO, little_power, table
 from tests.engines.fake_docker import FakeDocker
 
-# Not the daemon's calls, or one that it makes only where it is told to: docs/security.md says so below the table.
-BESIDE = {"docker_labelled.py", "docker_survey.py"}
-SOURCES = sorted(path for path in (REPOSITORY / "supervisor" / "engines").glob("docker*.py") if path.name not in BESIDE)
+SOURCES = sorted(path for path in (REPOSITORY / "supervisor").rglob("*.py") if "docker import" in path.read_text())
+UNIT = CONFIGURATION.parent / "benchai-docker-proxy.service"
 ID = "4f1e" * 16
+LABELLED = "filters=%7B%22label%22%3A+%5B%22benchai.supervisor.enable%22%5D%7D"
 FORBIDDEN = [
     "POST /v1.41/containers/create",
     "POST /v1.41/containers/general/exec",
@@ -57,6 +60,12 @@ FORBIDDEN = [
     "POST /v1.41/auth",
     "GET /v1.41/system/df",
     # What is allowed, but otherwise than we ask it.
+    "GET /v1.41/containers/json",
+    "GET /v1.41/containers/json?all=1",
+    f"GET /v1.41/containers/json?{LABELLED}x",
+    f"GET /v1.41/containers/json?{LABELLED}&filters=%7B%7D",
+    f"GET /v1.41/containers/json?%66ilters=%7B%7D&{LABELLED}",
+    f"GET /v1.41/containers/json?filters=%7B%7D&{LABELLED}",
     "GET /v1.41/containers/general/start",
     "POST /v1.41/containers/general/json",
     "HEAD /v1.41/_ping",
@@ -120,17 +129,18 @@ def sdk_methods(path: Path) -> set[str]:
 
 def test_what_our_engine_asks_and_what_the_page_allows_are_the_same() -> None:
     asked = set().union(*map(sdk_methods, SOURCES))
-    allowed = {each.of_sdk for each in table()}
+    allowed = {name for each in table() for name in each.of_sdk}
 
+    assert {"containers", "restart"} <= asked
     assert asked - allowed == set(), WHAT_TO_DO
     assert allowed - asked == set(), "nobody asks this any more: take it out of docs/security.md and haproxy.cfg"
 
 
-def test_the_functions_that_the_page_names_are_those_of_an_engine() -> None:
+def test_the_functions_that_the_page_names_are_those_of_our_engine() -> None:
     named = {name for each in table() for name in each.asked_by}
 
     assert {"inspect", "restart"} <= named
-    assert [name for name in named if not hasattr(Engine, name) or not hasattr(DockerEngine, name)] == []
+    assert [name for name in named if not hasattr(DockerEngine, name)] == []
 
 
 def test_the_proxy_allows_the_calls_of_the_page_line_by_line() -> None:
@@ -209,19 +219,54 @@ async def test_a_container_in_the_network_of_one_that_may_not_be_seen_can_be_loo
     assert [word for key, word in told.items() if key.startswith("container ")] == ["not for us to see"]
 
 
+async def test_of_the_containers_with_our_label_those_of_other_names_are_not_there(
+    narrow: DockerProxy, containers: DockerBench
+) -> None:
+    containers.label(DockerSettings().discover_label, "false")  # whoever else looks for them here leaves them alone
+    ours, other = containers.make(OBEYS, name=f"ours-{uuid.uuid4().hex[:8]}"), containers.make(OBEYS)
+    through = DockerEngine(host=narrow.host, timeout_s=TIMEOUT_S, workers=2)
+
+    found = {each.name for each in await through.labelled(DockerSettings().discover_label, prefix=PREFIX)}
+    everything = {
+        each.name for each in await containers.engine.labelled(DockerSettings().discover_label, prefix=PREFIX)
+    }
+
+    await through.close()
+    assert found & {ours, other} == {ours}
+    assert everything >= {ours, other}
+
+
+async def test_containers_are_listed_by_another_label_where_the_proxy_is_told_of_it(engine_host: str) -> None:
+    with little_power(engine_host, label="watch.me") as proxy:
+        through = DockerEngine(host=proxy.host, timeout_s=TIMEOUT_S, workers=2)
+
+        found = await through.labelled("watch.me", prefix=PREFIX)
+        with pytest.raises(EngineRefused, match=r"docs/security\.md"):
+            await through.labelled(DockerSettings().discover_label, prefix=PREFIX)
+
+        await through.close()
+        assert found == []
+
+
+@pytest.mark.parametrize("says_why", [True, False], ids=["in-its-own-words", "with-a-page"])
 async def test_where_a_call_is_denied_the_words_name_the_page(
-    containers: DockerBench, tmp_path: Path, engine_host: str
+    containers: DockerBench, tmp_path: Path, engine_host: str, *, says_why: bool
 ) -> None:
     name = containers.make(IGNORES)
     await start(containers, name)
-    with little_power(engine_host, configuration=without("/restart$", tmp_path)) as proxy:
+    before = await containers.engine.inspect(name)
+    less = without("/restart$", tmp_path)
+    if not says_why:  # as other proxies do
+        less.write_text(re.sub(r"(deny deny_status 403) content-type \S+ string '.*?'", r"\1", less.read_text()))
+    with little_power(engine_host, configuration=less) as proxy:
         through = DockerEngine(host=proxy.host, timeout_s=TIMEOUT_S, workers=2)
 
-        with pytest.raises(EngineRefused, match=rf"restart {name}: it was denied .*docs/security\.md"):
+        with pytest.raises(EngineRefused, match=rf"restart {name}: it was denied .*docs/security\.md") as refused:
             await through.restart(name, grace_s=0)
 
         await through.close()
-    assert containers.client.api.inspect_container(name)["RestartCount"] == 0
+    assert "<" not in str(refused.value)
+    assert (await containers.engine.inspect(name)).instance == before.instance
 
 
 async def test_where_nothing_is_allowed_at_all_that_is_a_refusal_and_no_outage(
@@ -269,3 +314,16 @@ async def test_events_and_answers_pass_over_tcp_too(containers: DockerBench, eng
 
         await through.close()
         assert proxy.denied() == []
+
+
+def test_the_proxys_unit_is_in_order_and_has_little_power_itself(systemd_host: SystemdHost) -> None:
+    program = systemd_host.root / "usr" / "sbin" / "haproxy"
+    program.write_bytes(b"")  # that it is there is all that is asked
+    program.chmod(0o755)
+    systemd_host.write_unit(UNIT.name, UNIT.read_text())
+    systemd_host.systemctl("daemon-reload")
+
+    said = systemd_host.run("systemd-analyze", "verify", f"/run/systemd/system/{UNIT.name}")
+    systemd_host.run("systemd-analyze", "security", "--no-pager", "--threshold=15", UNIT.name)  # fails beyond 1.5
+
+    assert said == ""
