@@ -29,8 +29,9 @@ DRY = "a dry run: nothing of this is done"
 NEXT = f"""\
 Next:
   1. name your servers in {SETTINGS}
-  2. benchai-supervisord --check --settings {SETTINGS}
-  3. systemctl enable --now {NAME}"""
+  2. benchai-supervisorctl check-config {SETTINGS}
+  3. systemctl enable --now {NAME}
+  4. benchai-supervisorctl doctor"""
 
 
 def install(host: Host, *, prefix: Path = PREFIX, source: str | None = None, docker: bool = True) -> list[Step]:

@@ -17,7 +17,7 @@ from testbed.systemd_host import obstacle
 from tests.cannot import cannot
 from tests.host.page import commands
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(300)]
 OURS = "benchai-supervisor"
 UNITS = (*BACKENDS, ROUTER)
 PAGE, WAY = "docs/install.md", "## As a service of systemd"
@@ -126,11 +126,23 @@ def test_it_runs_as_its_own_user_with_few_rights_and_its_unit_has_no_mistake(hos
     host.run("systemd-analyze", "security", "--no-pager", "--threshold=15", OURS)  # fails where it is worse than 1.5
     host.run("systemd-analyze", "verify", f"{OURS}.service")
 
+    doctor = host.shell("benchai-supervisorctl doctor", cwd=Path("/"), check=False).stdout
+
+    assert [line for line in doctor.splitlines() if line.startswith("error")] == []
+    assert "checks" in doctor
     assert {int(uid) for uid in facts["Uid"].split()} == {host.uid(OURS)}
     assert int(facts["CapEff"], 16) == 0
     assert facts["NoNewPrivs"] == "1"
     assert host.shell("stat -c %U:%G:%a /etc/benchai-supervisor/settings.toml").stdout == f"root:{OURS}:640\n"
     assert host.shell("runuser -u nobody cat /run/benchai-supervisor/liveness.json").stdout.startswith('{"schema"')
+
+
+def test_with_those_rights_the_socket_of_the_group_docker_can_be_opened(host: OperatedHost) -> None:
+    tried = host.shell(
+        f"/usr/bin/python3 tests/host/under_our_rights.py /etc/systemd/system/{OURS}.service", check=False
+    )
+
+    assert tried.returncode == 0, tried.stderr
 
 
 def test_a_router_that_hangs_behind_a_good_face_is_restarted_by_the_service_which_may_restart_nothing_else(
@@ -270,6 +282,6 @@ def test_it_is_removed_without_a_trace_but_settings_and_history_and_those_too_wh
     )
 
     assert lives(host) == before
-    assert left == {"/etc/benchai-supervisor", "/var/lib/benchai-supervisor", str(DROP_IN.parent)}
+    assert left == {str(DROP_IN.parent), *(f"/{place}/{OURS}" for place in ("etc", "var/lib", "var/log"))}
     assert purged == {str(DROP_IN.parent)}
     assert shlex.quote(OURS) not in host.at(Path("/etc/passwd")).read_text()

@@ -7,12 +7,12 @@ import docker
 import pytest
 
 from testbed.clients import wait_until
-from testbed.operated_host import TREE, OperatedHost, operated_host
+from testbed.operated_host import PYTHON, TREE, OperatedHost, operated_host
 from testbed.systemd_host import obstacle
 from tests.cannot import cannot
 from tests.host.page import commands
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(300)]
 OURS = "benchai-supervisor"
 SETTINGS = Path("/etc/benchai-supervisor/settings.toml")
 RULES = "/etc/polkit-1/rules.d/50-benchai-supervisor.rules"
@@ -60,20 +60,18 @@ def test_the_debian_package_is_built_installed_upgraded_removed_and_purged(host:
 
     assert "the Debian package is installed" in refused.stderr
     assert kept == WATCHED
-    assert left == {"/etc/benchai-supervisor", "/var/lib/benchai-supervisor", RULES}
+    assert left == {RULES, *(f"/{place}/{OURS}" for place in ("etc", "var/lib", "var/log"))}
     assert traces(host) == set()
     assert OURS not in host.at(Path("/etc/passwd")).read_text()
     assert host.show("general", "ActiveState", "NRestarts") == {"ActiveState": "active", "NRestarts": "0"}
 
 
 def test_a_wheel_in_somebodys_own_environment_installs_the_service_from_itself(host: OperatedHost) -> None:
-    host.shell(
-        "python3 -m venv /root/own && /root/own/bin/pip wheel -q --no-deps -w /root/dist . && "
-        "/root/own/bin/pip install -q /root/dist/*.whl"
-    )
+    own = Path(PYTHON).parent  # it has what we need already
+    host.shell(f"{own}/pip wheel -q --no-deps -w /root/dist . && {own}/pip install -q --no-deps /root/dist/*.whl")
 
-    words = host.shell("/root/own/bin/benchai-supervisorctl install --systemd", cwd=Path("/root")).stdout
-    host.shell("rm -r /root/own")
+    words = host.shell(f"{own}/benchai-supervisorctl install --systemd", cwd=Path("/")).stdout
+    host.shell(f"{own}/pip uninstall -q -y {OURS}")
     host.at(SETTINGS).write_text(WATCHED)
     host.shell(f"systemctl start {OURS}")
     wait_until(lambda: said(host) == "1/1 ready", "all is ready")
