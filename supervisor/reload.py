@@ -15,7 +15,7 @@ from loguru import logger
 from supervisor import build, settings_file
 from supervisor.core.observations import Life
 from supervisor.errors import SettingsError
-from supervisor.fleet import Fleet
+from supervisor.fleet import Changes, Fleet
 from supervisor.own_thread import OwnThread
 from supervisor.publish.answers import Refusal, no_such
 from supervisor.publish.board import Board
@@ -132,7 +132,15 @@ class Reloads:
     async def settle_found(self) -> None:
         """Watch what is found now, and no more what is not."""
         async with self._one_at_a_time:
-            await self._settle(self.settings)
+            changes = await self._settle(self.settings)
+        for names, words in (
+            (changes.added, "found by its labels, and watched from now on"),
+            (changes.settled, "its labels have changed"),
+            (changes.renewed, "it is found in another place, and looked at anew"),
+            (changes.removed, "its container is gone, and it is watched no more"),
+        ):
+            for name in names:
+                logger.info("{}: {}", name, words)
 
     def close(self) -> None:
         """Let go of the thread, without waiting for a disk that hangs."""
@@ -157,9 +165,9 @@ class Reloads:
         _log(told)
         return told
 
-    async def _settle(self, settings: Settings) -> None:
+    async def _settle(self, settings: Settings) -> Changes:
         more = settings.model_copy(update={"backends": (*settings.backends, *self._found(settings))})
-        await self._fleet.settle(more)
+        return await self._fleet.settle(more)
 
     async def _read(self, names: Sequence[str]) -> Read:
         try:

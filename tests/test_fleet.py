@@ -1,6 +1,7 @@
 """The set of targets, as it changes: who is touched, what is carried over, and that nothing is left behind."""
 
 import asyncio
+import contextlib
 import gc
 import threading
 from collections import Counter
@@ -66,6 +67,37 @@ async def test_another_patience_alone_leaves_all_that_was_seen(ours: Yard) -> No
     assert ours.fleet.keepers["general"] is keeper
     assert keeper.snapshot().policy.tick_s == 1.0
     assert (keeper.evidence.seen_at, keeper.evidence.instance) == (before.seen_at, before.instance)
+
+
+async def test_a_question_that_is_out_stays_out_whatever_else_is_asked_from_now_on(ours: Yard) -> None:
+    """Dropped and sent again, it would take the server's time twice."""
+    questions: list[bytes] = []
+    ends: list[bytes] = []
+
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        questions.append(await reader.readuntil(b"\r\n"))
+        with contextlib.suppress(ConnectionError):
+            while piece := await reader.read(4096):
+                del piece
+        ends.append(questions[-1])
+        writer.close()
+
+    server = await asyncio.start_server(swallow, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    await ours.settle(backend("general", port, 'progress = "none"', policy="tick_s = 1.0\nstarting_tick_s = 0.1"))
+    keeper = ours.fleet.keepers["general"]
+    await _until(ours, lambda: keeper.evidence.canary_since is not None and bool(questions))
+    since, attempt = keeper.evidence.canary_since, keeper.evidence.canary_attempt
+
+    changed = backend("general", port, 'progress = "none"', "canary_max_tokens = 2", policy="tick_s = 1.0")
+    changes = await ours.settle(changed.replace('["general"]', '["general", "auto"]'))
+    await _until(ours, lambda: keeper.snapshot().models == ("general", "auto"))
+    await _until(ours, lambda: ours.board.snapshots[0].as_of > (since or 0.0) + 1.5)
+
+    assert changes.settled == ["general"]
+    assert (keeper.evidence.canary_since, keeper.evidence.canary_attempt) == (since, attempt)
+    assert ([each.split()[0] for each in questions], ends) == ([b"POST"], [])
+    server.close()
 
 
 async def test_another_address_brings_another_keeper_and_what_is_true_of_the_target_stays(ours: Yard) -> None:

@@ -160,8 +160,7 @@ class ProcessEngine:
         self._programs = {**kept, **programs}
 
     def forget(self, name: str) -> None:
-        """Let go of program `name`, which runs on; until it has ended, its log is looked after all the same."""
-        self._programs = {other: program for other, program in self._programs.items() if other != name}
+        """Keep nothing more about program `name`, which runs on; until it has ended, its log is looked after."""
         self._refusals.pop(name, None)
         self._host_looks.forget(name)
         self._child(name)

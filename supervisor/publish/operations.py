@@ -97,7 +97,9 @@ class Operations:
 
     async def _release(self, request: Request) -> Response:
         self._authorize(request)
-        name = self._known(request.path_params["name"])
+        asked = request.path_params["name"]
+        is_held = asked in (hold.target for hold in self._holds.all())  # then it need not be watched any more
+        name = asked if is_held and asked != EVERY else self._known(asked)
         return JSONResponse({"name": name, "released": await self._holds.release(name)})
 
     async def _pause(self, request: Request) -> Response:

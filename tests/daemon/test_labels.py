@@ -1,5 +1,6 @@
 """Containers that are watched because their labels say so: they come, are made anew, are wrong, and go."""
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,14 @@ import pytest
 
 from supervisor.settings_labels import NO_SECRETS
 from testbed.clients import free_port, wait_until
+from testbed.compose import Compose, compose_command
+from testbed.debian import NotToBeHad
 from testbed.engine import find
 from testbed.leaving import Leaving
 from testbed.servers import ContainerServers
 from testbed.stack import SERVER_FLAGS
 from testbed.supervisord import Supervisord, toml
+from tests.cannot import cannot
 from tests.settings.texts import BACKEND
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(180)]
@@ -28,6 +32,7 @@ class Harbour(Leaving):
         self.daemon = Supervisord(folder)
         self.servers = ContainerServers(client, image)
         self._model = model
+        self._image = image
         self._prefix = f"{folder.name[-24:].strip('-_.')}-"
         # Others may look for containers on this engine at the same time.
         self._label = f"benchai.test.{self._prefix.lower()}enable"
@@ -53,6 +58,21 @@ class Harbour(Leaving):
             f"[docker]\nhost = {toml(find().host)}\n{label}discover_grace_s = {GRACE_S}\n{backends}"
         )
 
+    def composed(self, command: list[str], model: Path, port: int) -> Compose:
+        """Return Compose on a file with one labelled server."""
+        labels = {self._label: "true", f"{PREFIX}name": "planner", f"{PREFIX}port": "8080"}
+        service = {
+            "image": self._image,
+            "command": ["-m", f"/models/{model.name}", *SERVER_FLAGS],
+            "ports": [f"127.0.0.1:{port}:8080"],
+            "volumes": [f"{model.resolve().parent}:/models:ro"],
+            "labels": labels,
+            "stop_grace_period": "1s",
+        }
+        file = self.daemon.folder / "compose.json"
+        file.write_text(json.dumps({"services": {"planner": service}}))
+        return Compose(command=command, project=self._prefix.lower().strip("-_"), variables={}, file=file)
+
     def comes_up(self, backends: str = "") -> None:
         """Start the daemon."""
         self.write(backends)
@@ -77,6 +97,15 @@ class Harbour(Leaving):
         """Wait until it is watched, and ready."""
         wait_until(lambda: name in self.names, f"{name} is watched")
         return self.daemon.wait_target(name, verdict="ready")
+
+
+@pytest.fixture
+def compose() -> list[str]:
+    """The words that run Compose."""
+    try:
+        return compose_command()
+    except NotToBeHad as problem:
+        cannot(f"no Docker Compose: {problem}")
 
 
 @pytest.fixture
@@ -122,6 +151,31 @@ def test_one_that_is_made_anew_goes_on_and_one_that_is_gone_goes_after_a_while(h
     assert harbour.daemon.backend("planner")["models"] == ["planner", "research"]
     history = harbour.daemon.get("/v1/history?target=planner").json()["transitions"]
     assert [each["after"] for each in history].count("up") == 2
+
+
+def test_what_compose_makes_anew_is_the_same_target_all_along(
+    harbour: Harbour, compose: list[str], model: Path
+) -> None:
+    stack = harbour.composed(compose, model, free_port())
+    harbour.comes_up()
+    stack.run("up", "--detach")
+    try:
+        first = harbour.until_ready("planner")
+
+        stack.run("up", "--detach", "--force-recreate")
+        wait_until(
+            lambda: harbour.daemon.target("planner")["instance"] != first["instance"], "another life of it is seen"
+        )
+        again = harbour.until_ready("planner")
+
+        assert first["instance"].partition("@")[0] != again["instance"].partition("@")[0]
+        assert harbour.names == ["planner"]
+        assert "is not watched" not in harbour.daemon.log()
+        assert harbour.daemon.log().count("planner: found by its labels") == 1
+        assert "planner: its container is gone" not in harbour.daemon.log()
+        assert "planner: it is found in another place" not in harbour.daemon.log()
+    finally:
+        stack.run("down", "--timeout", "1")
 
 
 def test_a_container_whose_labels_are_wrong_is_told_of_and_disturbs_nobody(harbour: Harbour) -> None:

@@ -315,3 +315,19 @@ async def test_a_target_that_cannot_start_is_refused_in_the_words_of_the_system(
     assert seen.life is Life.EXITED
     assert "no such file" in seen.detail.lower()
     assert not seen.stopped_by_operator
+
+
+async def test_what_was_forgotten_is_found_again_as_it_is(bench: Bench) -> None:
+    name = bench.make(OBEYS)
+    await start(bench, name)
+    before = await bench.engine.inspect(name)
+    await bench.engine.log_tail(name, max_bytes=100)
+    await bench.engine.circumstances(name)
+
+    bench.engine.forget(name)
+    bench.engine.forget(name)
+
+    after = await bench.engine.inspect(name)
+    assert (after.life, after.pid, after.instance) == (before.life, before.pid, before.instance)
+    await bench.engine.stop(name, grace_s=10)
+    assert (await bench.engine.inspect(name)).life is Life.EXITED

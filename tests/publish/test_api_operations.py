@@ -53,6 +53,16 @@ async def served() -> AsyncIterator[Served]:
 # --- holds ------------------------------------------------------------------------------------------------------------
 
 
+async def test_a_hold_outlives_its_target_and_can_be_lifted_all_the_same(served: Served) -> None:
+    await served.brakes.hold("gone", for_s=None, why="driver")
+
+    lifted = await served.trusted.post("/v1/targets/gone/release")
+    again = await served.trusted.post("/v1/targets/gone/release")
+
+    assert (lifted.status_code, lifted.json()) == (200, {"name": "gone", "released": True})
+    assert error_of(again) == (404, "NoSuchTarget")
+
+
 async def test_a_hold_says_when_it_ends(served: Served) -> None:
     response = await served.trusted.post(
         "/v1/targets/planner/hold", params={"for_s": 1800, "why": " upgrading the driver: 中 "}
