@@ -13,14 +13,14 @@ def main(argv: list[str] | None = None) -> int:
     from supervisor.errors import InstallRefused
     from supervisor.install import systemd
     from supervisor.install.host import Host
-    from supervisor.install.layout import PREFIX
+    from supervisor.install.layout import usual_prefix
 
     parser = argparse.ArgumentParser(prog="python3 -m supervisor.install", description=main.__doc__)
     parser.add_argument("--uninstall", action="store_true", help="remove what an installation has written")
     parser.add_argument("--purge", action="store_true", help="with --uninstall: settings and state too")
     parser.add_argument("--dry-run", action="store_true", help="say the same, and do nothing")
     parser.add_argument("--no-docker", dest="docker", action="store_false", help="leave the group docker alone")
-    parser.add_argument("--prefix", type=Path, default=PREFIX, help="where the environment is (%(default)s)")
+    parser.add_argument("--prefix", type=Path, default=usual_prefix(), help="where the environment is (%(default)s)")
     asked, host = parser.parse_args(argv), Host()
     try:
         if not asked.dry_run:

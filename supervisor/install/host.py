@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from supervisor.errors import InstallRefused
-from supervisor.install.layout import COMMANDS, NAME, PACKAGED, Copy, digest
+from supervisor.install.layout import COMMANDS, NAME, PACKAGED, RECORD, Copy, digest
 
 COMMAND_WITHIN_S = 600
-RECORD = "installed.json"  # in the environment's directory, which is root's: an uninstall by root believes it
 SYSTEMD_RUNS = Path("/run/systemd/system")  # sd_booted(3)
 
 

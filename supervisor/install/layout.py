@@ -1,6 +1,7 @@
 """What goes where on a host, and where it comes from. Reads what is to be installed, and writes nothing."""
 
 import hashlib
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 NAME = "benchai-supervisor"
 USER = NAME
 PREFIX = Path("/opt") / NAME  # also in the unit, where another one is put in its place
+RECORD = "installed.json"  # in the environment's directory, which is root's: an uninstall by root believes it
 CONFIG_DIR, STATE_DIR, LOGS_DIR = Path("/etc") / NAME, Path("/var/lib") / NAME, Path("/var/log") / NAME
 SETTINGS = CONFIG_DIR / "settings.toml"
 RULES = Path("/etc/polkit-1/rules.d") / f"50-{NAME}.rules"
@@ -86,6 +88,12 @@ class Copy:
 def digest(content: bytes) -> str:
     """Return what tells a content from any other."""
     return hashlib.sha256(content).hexdigest()
+
+
+def usual_prefix() -> Path:
+    """Return where the environment is that we run from, where that is an installed one; else where one belongs."""
+    ours = Path(sys.prefix)
+    return ours if (ours / RECORD).is_file() else PREFIX
 
 
 def checkout() -> Path | None:

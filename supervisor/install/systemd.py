@@ -1,6 +1,8 @@
 """Install on a host that runs systemd, and uninstall: the plans, out of what is there. Done by `carry_out`."""
 
+import contextlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -8,7 +10,7 @@ from pathlib import Path
 
 from supervisor.errors import InstallRefused
 from supervisor.install import environment
-from supervisor.install.host import RECORD, Host
+from supervisor.install.host import Host
 from supervisor.install.layout import (
     COMMANDS,
     CONFIG_DIR,
@@ -16,6 +18,7 @@ from supervisor.install.layout import (
     LOGS_DIR,
     NAME,
     PREFIX,
+    RECORD,
     SETTINGS,
     STATE_DIR,
     USER,
@@ -83,7 +86,7 @@ def uninstall(host: Host, *, prefix: Path = PREFIX, purge: bool = False) -> list
         if purge
         else [Step(f"keep   {each} (--purge removes it)") for each in kept]
     )
-    user = [_ran(host, "userdel", USER)] if purge and host.has_user(USER) else []
+    user = [_without_user(host)] if purge and host.has_user(USER) else []
     return [*stops, *removed, *reloads, *rest, *user, *tree]  # the last: it may be what runs this
 
 
@@ -158,6 +161,15 @@ def _felled(host: Host, path: Path) -> Step:
 
 
 def _check_prefix(prefix: Path) -> None:
-    """Refuse a directory that is not one's own to give: one day it is removed with all in it."""
-    if not prefix.is_absolute() or ".." in prefix.parts or len(prefix.parts) < len(PREFIX.parts):
-        raise InstallRefused(f"--prefix {prefix}: give a directory of its own, such as {PREFIX}")
+    """Refuse a directory that is not one's own to give: it stands in the unit, and one day all in it is removed."""
+    is_plain = re.fullmatch(r"/[\w.+/-]+", str(prefix), re.ASCII)
+    if not is_plain or ".." in prefix.parts or len(prefix.parts) < len(PREFIX.parts):
+        raise InstallRefused(f"--prefix {prefix}: give a directory of its own, without spaces, such as {PREFIX}")
+
+
+def _without_user(host: Host) -> Step:
+    def remove() -> None:
+        with contextlib.suppress(InstallRefused):
+            host.run("userdel", USER)
+
+    return Step(f"run    userdel {USER} (it stays where models of its own run on)", remove)

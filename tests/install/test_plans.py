@@ -9,8 +9,8 @@ import pytest
 from supervisor.cli.program import run
 from supervisor.errors import InstallRefused
 from supervisor.install import __main__, systemd
-from supervisor.install.host import RECORD, SYSTEMD_RUNS, Host
-from supervisor.install.layout import LOCAL, PACKAGED, PREFIX, RULES, SETTINGS, USER, copies, digest
+from supervisor.install.host import SYSTEMD_RUNS, Host
+from supervisor.install.layout import LOCAL, PACKAGED, PREFIX, RECORD, RULES, SETTINGS, USER, copies, digest
 from tests.fakes.installing import PretendHost
 
 WRITTEN = {str(path) for path in (*(each.to for each in copies(PREFIX)), *LOCAL.completions.values())}
@@ -185,6 +185,15 @@ def test_purged_nothing_is_left_not_even_the_user(host: PretendHost) -> None:
     assert host.ran[-1] == f"userdel {USER}"
 
 
+def test_a_user_whose_models_run_on_is_no_reason_to_fail(host: PretendHost) -> None:
+    install(host)
+    host.users, host.fails = {USER}, {"userdel": InstallRefused("user benchai-supervisor is currently used")}
+
+    uninstall(host, purge=True)
+
+    assert host.files() == set()
+
+
 def test_where_nothing_is_installed_there_is_nothing_to_remove(host: PretendHost) -> None:
     assert uninstall(host, purge=True) == []
 
@@ -223,7 +232,7 @@ def test_beside_the_debian_package_it_is_refused(host: PretendHost) -> None:
         install(host)
 
 
-@pytest.mark.parametrize("prefix", ["opt/own", "/opt", "/", "/opt/../etc"])
+@pytest.mark.parametrize("prefix", ["opt/own", "/opt", "/", "/opt/../etc", "/opt/my own"])
 def test_a_prefix_that_is_not_ones_own_to_give_is_refused(host: PretendHost, prefix: str) -> None:
     with pytest.raises(InstallRefused, match="a directory of its own"):
         install(host, prefix=Path(prefix))

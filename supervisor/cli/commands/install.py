@@ -8,15 +8,15 @@ from supervisor.cli.terminal import FAILED, OK, complain, say
 from supervisor.errors import InstallRefused
 from supervisor.install import systemd
 from supervisor.install.host import Host
-from supervisor.install.layout import PREFIX
+from supervisor.install.layout import PREFIX, usual_prefix
 from supervisor.install.step import Step
 
 prefix_option = click.option(
     "--prefix",
     type=click.Path(path_type=Path),
-    default=PREFIX,
+    default=usual_prefix,
     metavar="DIR",
-    help=f"Where the service's Python environment is ({PREFIX}).",
+    help=f"Where the service's Python environment is (the one that runs this, if it is one; else {PREFIX}).",
 )
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say the same, and do nothing.")
 
