@@ -3,7 +3,6 @@
 import io
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from supervisor.cli.text import clean
@@ -38,8 +37,8 @@ def put(text: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        with Path(os.devnull).open("w") as nowhere:  # what is left of it would fail once more at our end
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        # What is left of it would fail once more at our end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise CannotPrint(f"cannot print: {error.strerror or error}") from error
 
 
