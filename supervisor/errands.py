@@ -98,7 +98,7 @@ class Runner:
         self._cpu: CpuReading | None = None  # the last one
         self._inspect_again = False
         self._was_silent = False
-        self._acts_begun = 0
+        self._act_bounds = 0  # where an act began or ended, so far
         self.post: Callable[[Message], None] = lambda _: None
 
     @property
@@ -154,7 +154,7 @@ class Runner:
 
     def act(self, act: Act, case: Case) -> None:
         """Have the engine do it; unasked, only to the life that was judged."""
-        self._acts_begun += 1
+        self._act_bounds += 1
         fault = Failed(reason="OurFault", message=f"{act.verb} failed by our own fault, see the log", counts=False)
         if not self._start("act", self._act(act, case), or_else=fault):
             self.post(fault)
@@ -224,12 +224,12 @@ class Runner:
         again = True
         while again:
             self._inspect_again = False
-            acts_before = self._acts_begun
+            bounds_before = self._act_bounds
             try:
                 seen: EngineSeen | EngineSilent = await self._engine.inspect(self._engine_name)
             except SupervisorError as error:
                 seen = EngineSilent(detail=str(error))
-            if self._acts_begun == acts_before:  # else it may tell of the time before our act; the next one will not
+            if self._act_bounds == bounds_before:  # else it may tell of the time before; the next one will not
                 self.post(seen)
             again = self._inspect_again
 
@@ -322,7 +322,10 @@ class Runner:
 
     async def _act(self, act: Act, case: Case) -> None:
         with logger.contextualize(incident=case.incident):
-            await self._do(act, case)
+            try:
+                await self._do(act, case)
+            finally:
+                self._act_bounds += 1
 
     async def _note(self, act: Act, case: Case) -> None:
         with logger.contextualize(incident=case.incident):

@@ -57,6 +57,19 @@ class NoCanary:
         return Answer(reply=Reply.DENIED, detail=f"status 401: no such key: {KEY}")
 
 
+class SlowlyStopped(ScriptedEngine):
+    """Takes as long over a stop as the test wants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_end = asyncio.Event()
+
+    async def stop(self, name: str, *, grace_s: float) -> None:
+        self.acted.set()
+        await self.may_end.wait()
+        await super().stop(name, grace_s=grace_s)
+
+
 class Bench:
     """A runner, what it posted, and the tasks it started."""
 
@@ -141,6 +154,25 @@ async def test_an_inspection_from_before_an_act_is_not_told_after_it(bench: Call
     await made.settle()
 
     assert [message for message in made.posted if isinstance(message, EngineSeen)] == [engine.seen]
+
+
+async def test_an_inspection_from_within_an_act_is_not_told_after_it(bench: Callable[..., Bench]) -> None:
+    """It saw the process that was being stopped, and an operator's stop would have been taken for undone."""
+    engine = SlowlyStopped()
+    made = bench(engine)
+    made.runner.act(Act(verb=Verb.STOP, grace_s=2.0, by_operator=True), CASE)
+    await engine.acted.wait()
+    engine.held = asyncio.Event()
+    made.runner.inspect()
+    await asyncio.sleep(0)
+
+    engine.may_end.set()
+    await made.tasks[0]
+    made.runner.inspect()
+    engine.held.set()
+    await made.settle()
+
+    assert [message.life for message in made.posted if isinstance(message, EngineSeen)] == [Life.EXITED]
 
 
 async def test_what_the_cpu_did_is_told_before_counters_that_stand_still(bench: Callable[..., Bench]) -> None:

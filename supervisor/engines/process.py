@@ -211,7 +211,7 @@ class ProcessEngine:
         try:
             child.signal_group(signal.SIGTERM)
             child.signal_group(signal.SIGCONT)  # a stopped process cannot go by itself
-            if not await _until(lambda: not child.members(), within_s=grace_s):
+            if not await _until(child.is_gone, within_s=grace_s):
                 child.signal_group(signal.SIGKILL)
                 await self._see_off(name, child)
         finally:
@@ -219,7 +219,7 @@ class ProcessEngine:
         self._child(name)
 
     async def _see_off(self, name: str, child: Child) -> None:
-        if not await _until(lambda: not child.members(), within_s=KILL_WAIT_S):
+        if not await _until(child.is_gone, within_s=KILL_WAIT_S):
             pids = ", ".join(str(process.pid) for process in child.members())
             raise EngineRefused(
                 f"cannot stop {name}: still there {KILL_WAIT_S:g}s after SIGKILL (pid {pids}); either it runs as a user"

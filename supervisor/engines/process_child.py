@@ -114,6 +114,10 @@ class Child:
         self._was_seen_alive |= lives
         return not lives
 
+    def is_gone(self) -> bool:
+        """Whether it has ended, and all of its group; while threads of it still end, it may look dead."""
+        return not self.members() and self.has_ended()
+
     def signal_group(self, number: signal.Signals) -> None:
         """Send a signal to it and to everything it forked that stayed in its group."""
         with contextlib.suppress(ProcessLookupError, PermissionError):

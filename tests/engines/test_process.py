@@ -47,9 +47,42 @@ for number in itertools.count():
 """
 
 
+# Its first thread ends at once and the kernel shows a zombie, while another has something left to do.
+OUTLIVED_BY_A_THREAD = """
+import ctypes, os, signal, threading, time
+SYS_EXIT = {"x86_64": 60, "aarch64": 93}[os.uname().machine]
+told = threading.Event()
+def end():
+    told.wait()
+    time.sleep(0.5)
+    os._exit(0)
+threading.Thread(target=end).start()
+def leave(*_):
+    told.set()
+    ctypes.CDLL(None).syscall(SYS_EXIT, 0)
+signal.signal(signal.SIGTERM, leave)
+print("up", flush=True)
+while True:
+    time.sleep(3600)
+"""
+
+
 async def child_of(programs: ProcessBench, name: str) -> int:
     words = (await programs.engine.log_tail(name, max_bytes=1000)).split()
     return int(words[words.index("child") + 1])
+
+
+async def test_a_stop_is_over_once_the_engine_sees_its_end_and_not_while_a_thread_still_ends(
+    programs: ProcessBench,
+) -> None:
+    """Else the next inspection says that it runs, and what an operator stopped is taken for started again."""
+    name = programs.make(OUTLIVED_BY_A_THREAD)
+    await start(programs, name)
+
+    await programs.engine.stop(name, grace_s=5)
+
+    seen = await programs.engine.inspect(name)
+    assert (seen.life, seen.exit_code) == (Life.EXITED, 0)
 
 
 async def test_a_stop_takes_the_whole_family(programs: ProcessBench) -> None:
