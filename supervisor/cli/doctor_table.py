@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 from supervisor.cli.text import clean, hanging
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from supervisor.doctor.around import Around
     from supervisor.doctor.examination import Report
     from supervisor.doctor.finding import Finding
@@ -15,13 +17,15 @@ SEVERITY_WIDTH = 9
 WIDEST = 100  # a paragraph that is wider is hard to read
 
 
-def lines(report: "Report", *, width: int | None, is_coloured: bool = False) -> list[str]:
+def lines(
+    report: "Report", *, width: int | None, settings: "Path | None" = None, is_coloured: bool = False
+) -> list[str]:
     """Return two lines for each finding, longer ones wrapped to `width` where there is one; and a last one for all."""
     told: list[str] = []
     for check, found in report.findings:
         if found.severity != "ok":
             told += _finding(check, found, width=width, is_coloured=is_coloured)
-    return [*told, *([""] if told else []), _summary(report)]
+    return [*told, *([""] if told else []), _summary(report, settings)]
 
 
 def as_document(report: "Report", around: "Around | None") -> dict[str, Any]:
@@ -72,10 +76,11 @@ def _wrapped(head: str, words: str, width: int | None) -> list[str]:
     return [f"{head}{words}"] if width is None else hanging(head, words, width=min(width, WIDEST))
 
 
-def _summary(report: "Report") -> str:
+def _summary(report: "Report", settings: "Path | None") -> str:
     counts = Counter(str(found.severity) for _, found in report.findings)
     told = [f"{counts[each]} {each}{'' if counts[each] == 1 else 's'}" for each in COLOURS if counts[each]]
     looked = f"{len(report.checks)} checks" if len(report.checks) != 1 else "1 check"
+    by = "" if settings is None else f" by {clean(settings)}"
     if report.is_in_the_way:
-        return f"{', '.join(told)}; {looked}"
-    return f"nothing stands in the way ({', '.join([looked, *told])})"
+        return f"{', '.join(told)}; {looked}{by}"
+    return f"nothing stands in the way ({', '.join([f'{looked}{by}', *told])})"

@@ -13,11 +13,11 @@ from supervisor.doctor import unit_files
 from supervisor.doctor.account import PROC, Account, of_daemon
 from supervisor.doctor.listeners import Listener, listeners
 from supervisor.doctor.restarting import is_restarter
+from supervisor.doctor.unit_files import OUR_UNIT
 from supervisor.engines.docker_survey import Survey, survey
 from supervisor.settings import BackendSettings, RouterSettings, Settings, TargetSettings
 
 T = TypeVar("T")
-OUR_UNIT = "benchai-supervisor.service"
 CALL_S = 3.0  # one question to an engine or a server
 
 

@@ -47,10 +47,15 @@ def examine(around: Around, checks: Mapping[str, Look], *, limit_s: float = LIMI
 
 def of_problems(problems: Iterable[str]) -> Report:
     """Return what can be said where the settings cannot be used: that, and nothing about anything else."""
-    cure = "mend that first; nothing else was looked at"
-    command = "benchai-supervisorctl check-config"
-    found = [("settings", error(each, cure=cure, command=command)) for each in problems]
+    found = [("settings", _problem(each)) for each in problems]
     return Report(tuple(found), ("settings",))
+
+
+def _problem(problem: str) -> Finding:
+    if "(Permission denied)" in problem:
+        return error(problem, cure="run the doctor as root, or as a user who may read it; nothing else was looked at")
+    cure = "mend that first; nothing else was looked at"
+    return error(problem, cure=cure, command="benchai-supervisorctl check-config")
 
 
 def _look(name: str, look: Look, around: Around, done: "SimpleQueue[tuple[str, list[Finding]]]") -> None:

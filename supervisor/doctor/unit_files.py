@@ -6,6 +6,7 @@ from pathlib import Path
 
 FOLDERS = ("etc/systemd/system", "run/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system")
 MOST_BYTES = 64 * 1024
+OUR_UNIT = "benchai-supervisor.service"
 COMMENTS = ("#", ";")
 SERVICE, DROP_INS = ".service", ".service.d"
 

@@ -41,9 +41,9 @@ def test_an_alias_that_no_router_offers_is_told_of_its_backend(tmp_path: Path) -
 
 
 def test_an_alias_that_no_backend_serves_is_told_of_the_router_with_the_one_that_may_be_meant(tmp_path: Path) -> None:
-    with offering("general", "planer", "planner", "research") as port:
+    with offering("general", "planer", "planner", "research", "vision") as port:
         assert told(tmp_path, port) == [
-            "warning router: the router offers planer, which no backend serves (there is planner)"
+            "warning router: the router offers what no backend serves: planer (there is planner), vision"
         ]
 
 

@@ -13,6 +13,7 @@ import pytest
 from supervisor.cli.doctor_table import lines
 from supervisor.doctor.examination import Report
 from supervisor.doctor.finding import Finding, error, note, ok, warning
+from testbed.cache import REPOSITORY
 from testbed.stack import Plan, Stack
 from tests.cannot import cannot
 from tests.doctor.patient import around
@@ -23,7 +24,8 @@ Ran = subprocess.CompletedProcess[str]
 def ctl(*words: str, cwd: Path | None = None) -> Ran:
     """Run a command."""
     command = [sys.executable, "-m", "supervisor.cli", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, timeout=60)
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=env, timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,15 @@ def test_on_a_healthy_stack_nothing_stands_in_the_way(stack: Stack) -> None:
     assert [each for each in document["findings"] if each["severity"] in ("error", "warning")] == []
     assert {each["target"] for each in document["findings"] if each["check"] == "servers"} == set(stack.instances())
     assert document["daemon"]["pid"] == stack.pid
+
+
+def test_without_being_told_it_goes_by_the_settings_that_the_daemon_runs_by(stack: Stack, tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text("[[backends]]\nname = 'another'\nurl = 'http://127.0.0.1:1'\n")
+    words = ["doctor", "--server", f"unix://{stack.socket}", "-f", "json"]
+
+    told = json.loads(ctl(*words, cwd=tmp_path).stdout)
+
+    assert told["settings"] == str(stack.settings_file)
 
 
 def test_it_asks_nobody_for_inference_and_changes_nothing(stack: Stack) -> None:
@@ -154,7 +165,9 @@ FOUND: list[tuple[str, Finding]] = [
 
 
 def test_errors_come_first_each_with_what_helps_in_the_next_line() -> None:
-    told = lines(Report(tuple(FOUND), ("docker", "servers", "clock", "disk")), width=None)
+    told = lines(
+        Report(tuple(FOUND), ("docker", "servers", "clock", "disk")), width=None, settings=Path("/etc/settings.toml")
+    )
 
     assert told == [
         "error    docker: nobody listens at unix:///run/docker.sock",
@@ -163,7 +176,7 @@ def test_errors_come_first_each_with_what_helps_in_the_next_line() -> None:
         "         start it without --no-slots",
         "note     clock: it is late [2J",
         "",
-        "1 error, 1 warning, 1 note; 4 checks",
+        "1 error, 1 warning, 1 note; 4 checks by /etc/settings.toml",
     ]
 
 

@@ -77,6 +77,12 @@ def test_settings_that_cannot_be_used_are_all_there_is_to_tell() -> None:
     assert report.findings[0][1].command == "benchai-supervisorctl check-config"
 
 
+def test_settings_that_may_not_be_read_are_no_mistake_in_them() -> None:
+    report = of_problems(["/etc/s.toml: cannot be read (Permission denied); check the path and its permissions"])
+
+    assert report.findings[0][1].cure.startswith("run the doctor as root")
+
+
 def test_what_several_checks_need_is_asked_once() -> None:
     asked: list[int] = []
 

@@ -19,6 +19,7 @@ from tests.host.page import commands
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(300)]
 OURS = "benchai-supervisor"
+ROUTER_NAME = "router"  # in the settings
 UNITS = (*BACKENDS, ROUTER)
 PAGE, WAY = "docs/install.md", "## As a service of systemd"
 SETTINGS = Path("/etc/benchai-supervisor/settings.toml")
@@ -115,6 +116,18 @@ def test_all_is_ready_after_a_boot_and_nobody_was_restarted_for_it(host: Operate
     told = journal(host, "--boot")
     assert "restarting" not in told
     assert [target(host, name)["restarts"] for name in ("general", "code", "router")] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("user", ["root", OURS])
+def test_the_doctor_finds_nothing_in_the_way_but_what_this_router_offers_beside(host: OperatedHost, user: str) -> None:
+    ran = host.shell(f"runuser -u {user} -- benchai-supervisorctl doctor -f json", check=False)
+    told = json.loads(ran.stdout)
+
+    assert told["settings"] == str(SETTINGS)
+    assert told["user"] == OURS
+    assert {
+        (each["check"], each["target"]) for each in told["findings"] if each["severity"] in ("error", "warning")
+    } == {("aliases", ROUTER_NAME)}
 
 
 def test_it_runs_as_its_own_user_with_few_rights_and_its_unit_has_no_mistake(host: OperatedHost) -> None:

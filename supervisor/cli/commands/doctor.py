@@ -1,21 +1,26 @@
 """`doctor`: what stands in the way on this machine, each with its cure."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from supervisor.cli.commands.check_config import FILE
 from supervisor.cli.doctor_table import as_document, lines
 from supervisor.cli.formats import JSON, TABLE, as_json, format_option
-from supervisor.cli.options import named_server
+from supervisor.cli.options import DEFAULT_SERVER, named_server
 from supervisor.cli.terminal import FAILED, OK, is_coloured, is_terminal, put, width
 from supervisor.cli.text import nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from supervisor.doctor.around import Around
     from supervisor.doctor.examination import Report
     from supervisor.settings import Settings
+
+
+ANSWER_S = 3.0  # the daemon answers from memory
 
 
 @click.command()
@@ -25,7 +30,7 @@ if TYPE_CHECKING:
     "file",
     metavar="FILE",
     type=FILE,
-    help="The daemon's settings (the first there is of $BENCHAI_SUPERVISOR_SETTINGS, ./settings.toml, /etc).",
+    help="The daemon's settings (those that it runs by, or its unit names; else where it would look for them).",
 )
 @format_option(TABLE, JSON)
 @click.pass_context
@@ -35,22 +40,47 @@ def doctor(context: click.Context, names: tuple[str, ...], *, file: Path | None,
     It looks at the machine it runs on, with or without a running daemon, and changes nothing: no model is asked for
     anything and no sleeper is woken. Root sees most. Exits with 0 where nothing is in the way, 1 where something is.
     """
+    from supervisor.doctor.whose_settings import settings_of
     from supervisor.settings_check import check
 
     server = named_server(context)
     if server is not None and not server.startswith("unix:"):
         raise click.UsageError("doctor looks at the machine it runs on: call it there, without --host", context)
-    checked = check(file)
+    status, silence = _asked(server or DEFAULT_SERVER)
+    checked = check(file or settings_of(status))
     if checked.settings is None:
         from supervisor.doctor.examination import of_problems
 
         return _told(of_problems(checked.problems), None, form=form)
-    around = _around(checked.settings, checked.path, frozenset(names) - {"all"}, server)
+    if server is None:
+        status, silence = _asked_by(checked.settings)
+    around = _around(checked.settings, checked.path, status, silence, frozenset(names) - {"all"})
     known = [each.name for each in around.settings.targets]
     for name in names:
         if name not in (*known, "all"):
             raise click.UsageError(f"there is no target {name}; {nearest(name, known)}", context)
     return _told(_examined(around), around, form=form)
+
+
+def _asked_by(settings: "Settings") -> "tuple[Mapping[str, Any] | None, str]":
+    """Ask the daemon of these settings, by its socket, or by its port, which lets everybody read."""
+    http = settings.http
+    status, silence = _asked(f"unix://{http.socket.absolute()}")
+    if status is None and "permission denied" in silence and http.port:
+        address = f"[{http.host}]" if ":" in http.host else http.host
+        status, _ = _asked(f"http://{address}:{http.port}")
+    return status, silence
+
+
+def _asked(server: str) -> "tuple[Mapping[str, Any] | None, str]":
+    """Return what the daemon says of itself, or why it says nothing."""
+    from supervisor.cli.http import Daemon
+    from supervisor.errors import SupervisorError
+
+    try:
+        return Daemon(server, answer_s=ANSWER_S).status().content, ""
+    except SupervisorError as error:
+        return None, str(error)
 
 
 def _examined(around: "Around") -> "Report":
@@ -60,18 +90,16 @@ def _examined(around: "Around") -> "Report":
     return examine(around, CHECKS)
 
 
-def _around(settings: "Settings", path: Path, names: frozenset[str], server: str | None) -> "Around":
-    """Return what is to be looked at, with the daemon's own word where it answers."""
-    from supervisor.cli.http import Daemon
+def _around(
+    settings: "Settings",
+    path: Path,
+    status: "Mapping[str, Any] | None",
+    silence: str,
+    names: frozenset[str],
+) -> "Around":
     from supervisor.doctor.around import Around
     from supervisor.doctor.labels import with_labelled
-    from supervisor.errors import SupervisorError
 
-    status, silence = None, ""
-    try:
-        status = Daemon(server or f"unix://{settings.http.socket.absolute()}").status().content
-    except SupervisorError as error:
-        silence = str(error)
     whole, problems = with_labelled(settings)
     return Around(settings=whole, path=path, names=names, status=status, silence=silence, label_problems=problems)
 
@@ -81,6 +109,7 @@ def _told(report: "Report", around: "Around | None", *, form: str) -> int:
         put(as_json(as_document(report, around)))
     else:
         columns = width() if is_terminal() else None
-        for line in lines(report, width=columns, is_coloured=is_coloured()):
+        path = None if around is None else around.path
+        for line in lines(report, settings=path, width=columns, is_coloured=is_coloured()):
             put(line)
     return FAILED if report.is_in_the_way else OK

@@ -39,11 +39,11 @@ def look(around: Around) -> Iterator[Finding]:
 
 
 def _unserved(around: Around, router: RouterSettings, names: set[str], served: set[str]) -> Iterator[Finding]:
-    for alias in sorted(names - served - OWN_CHOICE):
-        close = get_close_matches(alias, served, n=1)
-        meant = f" (there is {close[0]})" if close else ""
+    if unknown := sorted(names - served - OWN_CHOICE):
+        close = {alias: get_close_matches(alias, served, n=1) for alias in unknown}
+        told = ", ".join(f"{alias} (there is {close[alias][0]})" if close[alias] else alias for alias in unknown)
         cure = "add it to the models of whoever serves it, or take it out of the router's settings"
-        yield warning(f"the router offers {alias}, which no backend serves{meant}", cure=cure, target=router.name)
+        yield warning(f"the router offers what no backend serves: {told}", cure=cure, target=router.name)
     wanted = set(router.models) or set(around.settings.ways_through(router))
     for alias in sorted(wanted - names) if router.models else ():
         cure = "take it out of the router's models, or name it in the router's own settings"

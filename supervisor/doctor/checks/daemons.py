@@ -3,11 +3,11 @@
 import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from supervisor import settings_file
+from supervisor.doctor import whose_settings
 from supervisor.doctor.account import is_daemon, words_of
 from supervisor.doctor.around import Around
 from supervisor.doctor.finding import Finding, error, note, ok, unseen, warning
@@ -94,13 +94,10 @@ def _numbers(proc: Path, pid: int) -> list[int]:
 
 def _settings(proc: Path, pid: int, words: list[str]) -> Settings | None:
     """Return what another daemon was started with, read where its files are."""
-    named = [after for before, after in pairwise(words) if before == "--settings"]
-    named += [word.partition("=")[2] for word in words if word.startswith("--settings=")]
+    path = whose_settings.of_process(pid, words, proc)
     try:
-        folder = (proc / str(pid) / "cwd").readlink()
-        path = folder / named[-1] if named else settings_file.DEFAULT_FILE
         return settings_file.load(proc / str(pid) / "root" / path.relative_to("/"))
-    except (OSError, SettingsError):
+    except SettingsError:
         return None
 
 

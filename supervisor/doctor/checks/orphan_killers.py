@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from supervisor.doctor import unit_files
-from supervisor.doctor.around import OUR_UNIT, Around
+from supervisor.doctor.around import Around
 from supervisor.doctor.finding import Finding, error, note, ok, unseen
 
 CRON = ("etc/crontab", "etc/cron.d/*", "var/spool/cron/crontabs/*")
@@ -76,7 +76,7 @@ def _edit(line: Line) -> str:
 
 def _lines(root: Path) -> Iterator[Line]:
     for each in unit_files.settings(root):
-        if EXEC.fullmatch(each.key) and each.unit != OUR_UNIT:
+        if EXEC.fullmatch(each.key) and each.unit != unit_files.OUR_UNIT:
             yield Line(each.unit, each.path, each.value)
             yield from (Line(each.unit, script, text) for script, text in _scripts(each.value, root))
     for pattern in (*CRON, *PERIODIC):
