@@ -192,7 +192,7 @@ async def test_a_thousand_reloads_leave_nothing_behind(ours: Yard) -> None:
         await ours.settle(texts[number % len(texts)])
     await ours.settle(texts[-1])
 
-    assert await _there(ours) == before
+    assert await _there(ours) <= before  # what other tests have left may end meanwhile
 
 
 async def _there(ours: Yard) -> Counter[str]:

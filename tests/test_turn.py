@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from supervisor.core.cause import Cause, Diagnosis
 from supervisor.core.events import Ended, Failed, Verb
 from supervisor.core.observations import (
     EngineSeen,
@@ -13,8 +14,10 @@ from supervisor.core.observations import (
     Reply,
 )
 from supervisor.core.state import Phase
-from supervisor.messages import Due, EngineStirred
-from tests.fakes.story import POLICY, Story
+from supervisor.messages import Due, EngineStirred, Resettled
+from tests.fakes.story import PLANNER, POLICY, Story
+
+HOPELESS = Diagnosis(cause=Cause.UNKNOWN, says="no such program", cure="install it", helps_restart=False)
 
 
 def test_a_first_turn_asks_everybody() -> None:
@@ -257,3 +260,33 @@ async def test_turns_go_on_when_the_scheduler_does_not() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert story.keeper.state.phase is Phase.UNKNOWN
+
+
+def test_other_settings_hold_at_once_and_leave_what_was_seen() -> None:
+    story = Story()
+    story.comes_up()
+    before = story.keeper.evidence
+    patient = replace(POLICY, hung_after_s=300.0, stall_after_s=600.0)
+
+    asked = story.happens(Resettled(identity=replace(PLANNER, models=("planner", "auto")), policy=patient))
+    story.hangs()
+
+    assert story.ledger.told[-1].models == ("planner", "auto")
+    assert [line for line in asked if not line.startswith("tell")] == []
+    assert (before.instance, before.answered_at) == ("one", story.keeper.evidence.answered_at)
+    assert story.ledger.acts == []
+
+
+def test_what_waits_for_a_person_is_tried_again_when_its_settings_have_changed() -> None:
+    story = Story()
+    story.comes_up()
+    story.hangs()
+    story.happens(Failed(reason="EngineRefused", message="no such program", diagnosis=HOPELESS), after_s=1.0)
+    waits = story.phase()
+    story.happens(EngineSeen(life=Life.EXITED, instance="one", exit_code=127), after_s=20.0)
+    tried = len(story.ledger.acts)
+
+    story.happens(Resettled(identity=PLANNER, policy=POLICY))
+
+    assert (waits, tried) == (Phase.FAILED, 1)
+    assert len(story.ledger.acts) == 2

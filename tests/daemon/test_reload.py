@@ -161,6 +161,20 @@ def test_a_changed_command_holds_from_the_next_start_and_is_said_to(town: Town) 
     assert "--no-slots" in psutil.Process(town.pid("general")).cmdline()
 
 
+def test_what_was_fatal_by_its_settings_comes_up_by_better_ones(town: Town) -> None:
+    daemon = town.daemon
+    town.run("general", ["/no/such/llama-server"])
+    town.comes_up()
+    daemon.wait_target("general", state="FATAL", cause="bad command or flag")
+    town.serve("general")
+    town.write()
+
+    done = daemon.ctl("update")
+
+    assert done.stdout.splitlines()[0] == "general: updated process group"
+    assert daemon.wait_target("general", verdict="ready", within_s=60.0)["routable"]
+
+
 def test_what_takes_a_restart_is_named_and_the_rest_is_gone_by(town: Town) -> None:
     daemon = town.daemon
     town.serve("general")
