@@ -90,10 +90,10 @@ class Fleet:
         self._prepare(settings, changes)
         for name in changes.settled:
             self._members[name].settle(plans[name])
+        for name in changes.removed:
+            self._members[name].runner.leave()  # before anybody else may come to watch the same container
         await self._welcome(settings, [wanted[name] for name in changes.added])
         self._publish(settings)
-        for name in changes.removed:
-            self._members[name].runner.leave()
         async with asyncio.TaskGroup() as replacing:
             for name in changes.renewed:
                 replacing.create_task(self._renew(settings, wanted[name]))

@@ -35,8 +35,10 @@ from supervisor.settings_words import line
 
 READ_WITHIN_S = 5.0
 PART = "settings"
-COMMANDS = ("command", "environment")  # what runs has been started by these
+COMMANDS = {"command", "environment"}  # what runs has been started by these
+PLACES = {"engine", "container", "unit"}  # another one is another server
 RUNS_BY_OLD = "what runs goes on by its old command until it is restarted"
+ANOTHER = "what was watched until now runs on, and is watched no more"
 GOES_ON = "it runs on, and is watched no more"
 TAKES = "takes a restart of the daemon"
 AS_WE_RUN = "as we run, until the daemon is restarted"
@@ -204,8 +206,10 @@ class Reloads:
             return ""
         if target.what is What.DISAPPEARED:
             return GOES_ON
-        is_started_otherwise = any(change.key.startswith(COMMANDS) for change in target.changes)
-        return RUNS_BY_OLD if is_started_otherwise else ""
+        keys = {change.key.partition(".")[0] for change in target.changes}
+        if keys & PLACES:
+            return ANOTHER
+        return RUNS_BY_OLD if keys & COMMANDS else ""
 
     def _complain(self, why: str) -> None:
         """Tell of settings that cannot be used, where people look, until they can be."""

@@ -12,7 +12,7 @@ import pytest
 from supervisor.core.state import Phase
 from supervisor.errors import SettingsError
 from supervisor.publish.answers import Refusal
-from supervisor.reload import Reloads
+from supervisor.reload import ANOTHER, GOES_ON, Reloads
 from supervisor.settings import BackendSettings, Settings
 from tests.fakes.yard import Yard, yard
 from tests.test_fleet import CODE, GENERAL, backend
@@ -203,6 +203,20 @@ async def test_some_targets_alone_are_gone_by_and_the_rest_stays_to_be_done(offi
     with pytest.raises(Refusal, match="there is no target 'nobody'"):
         await office.reloads.reload(["nobody"])
     assert office.problem == ""
+
+
+async def test_what_runs_on_is_said_to(office: Office) -> None:
+    general = 'name = "general"\nurl = "http://127.0.0.1:1"\nmodels = ["general"]\n'
+    keepers = office.ours.fleet.keepers
+    await _until(lambda: all(keeper.evidence.engine is not None for keeper in keepers.values()))
+
+    office.write(f'[[backends]]\n{general}engine = "docker"\n')
+    moved = await office.reloads.difference()
+    office.write(f'[[backends]]\n{general}engine = "process"\ncommand = ["serve"]\n{CODE}')
+    run = await office.reloads.difference()
+
+    assert {each.name: each.note for each in moved.targets} == {"general": ANOTHER, "code": GOES_ON}
+    assert [each.note for each in run.targets] == [ANOTHER]
 
 
 async def test_what_is_found_is_watched_beside_the_file_and_is_none_of_its_difference(office: Office) -> None:
