@@ -93,6 +93,7 @@ def test_edges_do_not_import_one_another_nor_what_joins_them(edge: str) -> None:
         ("apscheduler", {"supervisor.schedule"}),
         ("pydantic_settings", {"supervisor.settings", "supervisor.settings_file"}),
         ("uvicorn", {"supervisor.publish.server"}),
+        ("rich", {"supervisor.cli.screen"}),
     ],
 )
 def test_a_library_is_used_in_its_own_place(library: str, where: set[str]) -> None:

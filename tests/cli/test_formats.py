@@ -89,6 +89,15 @@ def test_a_form_that_there_is_none_of_exits_2_and_names_those_there_are(ctl: Ctl
     assert "'table', 'json', 'tsv'" in err
 
 
+def test_a_story_as_json_is_the_daemons_own_answer(daemon: FakeDaemon, ctl: Ctl) -> None:
+    daemon.stories = {"code": {"name": "code", "story": "code is hung.", "statements": [], "transitions": []}}
+
+    code, out, _ = ctl("why", "code", "-f", "json")
+
+    assert code == 0
+    assert json.loads(out) == daemon.stories["code"]
+
+
 def test_incidents_as_json_are_the_daemons_own_document(daemon: FakeDaemon, ctl: Ctl) -> None:
     daemon.incidents = [incident()]
 
