@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from supervisor.cli.text import clean
+from supervisor.cli.text import clean, hanging
 from supervisor.cli.times import lasted, moment
 
 HEAD = ("INCIDENT", "SINCE", "LASTED", "TARGETS", "CAUSE", "ENDED")
@@ -12,12 +12,17 @@ MOST_NAMED = 3  # targets of one incident; `show` names them all
 Incident = dict[str, Any]
 
 
-def rows(incidents: list[Incident], *, now_s: float) -> list[str]:
-    """Return a head and one line per incident, which come newest first; nothing where there are none."""
+def rows(incidents: list[Incident], *, now_s: float, width: int | None = None) -> list[str]:
+    """Return a head and one line per incident, which come newest first; nothing where there are none.
+
+    On a terminal of some `width` that this does not fit into, there is no head, and what it is about stands below it.
+    """
     if not incidents:
         return []
     table = [HEAD, *(_row(each, now_s=now_s) for each in reversed(incidents))]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    if width is not None and sum(widths) + len(GAP) * (len(widths) - 1) > width:
+        return [line for row in table[1:] for line in _folded(row, width=width)]
     return [GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
 
 
@@ -50,6 +55,14 @@ def _row(incident: Incident, *, now_s: float) -> tuple[str, ...]:
         clean(incident.get("cause")) or "not known",
         ended(incident),
     )
+
+
+def _folded(row: tuple[str, ...], *, width: int) -> list[str]:
+    name, since, span, targets, cause, how = row
+    return [
+        *hanging("", f"{name}{GAP}{since}{GAP}{span}", width=width),
+        *hanging(GAP, f"{targets}: {cause}; {how}", width=width),
+    ]
 
 
 def _few(targets: list[str]) -> str:

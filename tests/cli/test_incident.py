@@ -105,6 +105,17 @@ def test_what_ended_it_is_told_once_each(changes: dict[str, Any], expected: str)
     assert rows([incident(**changes)], now_s=NOON_S)[-1].endswith(f"out of VRAM  {expected}")
 
 
+def test_on_a_terminal_that_is_too_narrow_for_the_table_what_it_is_about_stands_below_it() -> None:
+    several = [incident(id="20261123-114500-general")]
+
+    assert rows(several, now_s=NOON_S, width=60) == [
+        "20261123-114500-general  Nov 23 11:45  4 min 10 s",
+        "  general: out of VRAM; our restart",
+    ]
+    assert rows(several, now_s=NOON_S, width=120) == rows(several, now_s=NOON_S)
+    assert all(len(line) <= 30 for line in rows(several, now_s=NOON_S, width=30))
+
+
 # --- show -------------------------------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from supervisor.cli.formats import JSON, TABLE, TSV, as_json, as_tsv, format_opt
 from supervisor.cli.http import Answer, Daemon, DaemonRefused
 from supervisor.cli.incidents import found, one_incident
 from supervisor.cli.options import with_daemon
-from supervisor.cli.terminal import FAILED, OK, put, say, width
+from supervisor.cli.terminal import FAILED, OK, is_terminal, put, say, width
 from supervisor.cli.text import nearest
 
 STANDARD_OUTPUT = "-"
@@ -60,7 +60,8 @@ def _print(answer: Answer, *, form: str, of_whom: str) -> None:
             for line in as_tsv(COLUMNS, [{**each, "ended": ended(each)} for each in reversed(incidents)]):
                 put(line)
         case _:
-            for row in rows(incidents, now_s=answer.now_s) or [f"{of_whom}: no incidents"]:
+            columns = width() if is_terminal() else None
+            for row in rows(incidents, now_s=answer.now_s, width=columns) or [f"{of_whom}: no incidents"]:
                 say(row)
 
 
