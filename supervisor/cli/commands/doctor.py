@@ -40,26 +40,42 @@ def doctor(context: click.Context, names: tuple[str, ...], *, file: Path | None,
     It looks at the machine it runs on, with or without a running daemon, and changes nothing: no model is asked for
     anything and no sleeper is woken. Root sees most. Exits with 0 where nothing is in the way, 1 where something is.
     """
-    from supervisor.doctor.whose_settings import settings_of
-    from supervisor.settings_check import check
-
     server = named_server(context)
     if server is not None and not server.startswith("unix:"):
         raise click.UsageError("doctor looks at the machine it runs on: call it there, without --host", context)
+    patient = _patient(file, server, frozenset(names) - {"all"})
+    if not isinstance(patient, tuple):
+        known = [each.name for each in patient.settings.targets]
+        for name in patient.names - set(known):
+            raise click.UsageError(f"there is no target {name}; {nearest(name, known)}", context)
+        return _told(_examined(patient), patient, form=form)
+    from supervisor.doctor.examination import of_problems
+
+    return _told(of_problems(patient), None, form=form)
+
+
+def _patient(file: Path | None, server: str | None, names: frozenset[str]) -> "Around | tuple[str, ...]":
+    """Return what is to be looked at, or what is wrong with the settings that say what that is."""
+    from supervisor.doctor.around import Around
+    from supervisor.doctor.labels import with_labelled
+    from supervisor.doctor.whose_settings import settings_of
+    from supervisor.settings_check import check
+
     status, silence = _asked(server or DEFAULT_SERVER)
     checked = check(file or settings_of(status))
     if checked.settings is None:
-        from supervisor.doctor.examination import of_problems
-
-        return _told(of_problems(checked.problems), None, form=form)
+        return checked.problems
     if server is None:
         status, silence = _asked_by(checked.settings)
-    around = _around(checked.settings, checked.path, status, silence, frozenset(names) - {"all"})
-    known = [each.name for each in around.settings.targets]
-    for name in names:
-        if name not in (*known, "all"):
-            raise click.UsageError(f"there is no target {name}; {nearest(name, known)}", context)
-    return _told(_examined(around), around, form=form)
+    whole, problems = with_labelled(checked.settings)
+    return Around(
+        settings=whole,
+        path=checked.path,
+        names=names,
+        status=status,
+        silence=silence,
+        label_problems=problems,
+    )
 
 
 def _asked_by(settings: "Settings") -> "tuple[Mapping[str, Any] | None, str]":
@@ -88,20 +104,6 @@ def _examined(around: "Around") -> "Report":
     from supervisor.doctor.examination import examine
 
     return examine(around, CHECKS)
-
-
-def _around(
-    settings: "Settings",
-    path: Path,
-    status: "Mapping[str, Any] | None",
-    silence: str,
-    names: frozenset[str],
-) -> "Around":
-    from supervisor.doctor.around import Around
-    from supervisor.doctor.labels import with_labelled
-
-    whole, problems = with_labelled(settings)
-    return Around(settings=whole, path=path, names=names, status=status, silence=silence, label_problems=problems)
 
 
 def _told(report: "Report", around: "Around | None", *, form: str) -> int:

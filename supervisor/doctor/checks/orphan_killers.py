@@ -42,11 +42,15 @@ def look(around: Around) -> Iterator[Finding]:
 
 
 def _judged(around: Around, line: Line) -> Iterator[Finding]:
-    by_name = KILLS_BY_NAME.search(line.command)
-    if by_name:
+    if by_name := KILLS_BY_NAME.search(line.command):
         seen = f"{line.of} kills every model server ({by_name[0].strip()}; {line.path})"
         cure = "take that out: whoever runs the servers ends them, one by one"
         yield error(seen, cure=cure, command=_edit(line))
+    yield from _by_port(around, line)
+    yield from _by_container(around, line)
+
+
+def _by_port(around: Around, line: Line) -> Iterator[Finding]:
     ports = {urlsplit(each.url).port: each for each in around.settings.targets}
     for match in KILLS_BY_PORT.finditer(line.command):
         target = ports.get(int(match[1] or match[2]))
@@ -55,19 +59,21 @@ def _judged(around: Around, line: Line) -> Iterator[Finding]:
         if target.engine == "systemd" and target.engine_name == line.of:
             yield note(f"{line.of} kills whoever holds its own port ({match[0]})", target=target.name)
             continue
-        cure = "take that out, or let it name the unit's own process"
+        # A router's port is most often cleared by its own unit, which need not be a target.
+        tell = note if target in around.settings.routers else error
         seen = f"{line.of} kills whoever listens on {target.name}'s port ({match[0]}; {line.path})"
-        is_its_own = target in around.settings.routers
-        yield (
-            note(seen, cure=cure, command=_edit(line), target=target.name)
-            if is_its_own
-            else error(seen, cure=cure, command=_edit(line), target=target.name)
-        )
+        cure = "take that out, or let it name the unit's own process"
+        yield tell(seen, cure=cure, command=_edit(line), target=target.name)
+
+
+def _by_container(around: Around, line: Line) -> Iterator[Finding]:
+    containers = {each.engine_name: each.name for each in around.settings.targets if each.engine == "docker"}
     for match in DOCKER_ACT.finditer(line.command):
-        for target in around.settings.targets:
-            if target.engine == "docker" and target.engine_name in match[1].split():
+        for name in match[1].split():
+            if name in containers:
                 cure = "take that out, or hold the target meanwhile (benchai-supervisorctl hold)"
-                yield error(f"{line.of} runs `{match[0].strip()}` ({line.path})", cure=cure, target=target.name)
+                seen = f"{line.of} runs `{match[0].strip()}` ({line.path})"
+                yield error(seen, cure=cure, target=containers[name])
 
 
 def _edit(line: Line) -> str:
