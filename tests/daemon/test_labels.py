@@ -158,8 +158,8 @@ def test_what_compose_makes_anew_is_the_same_target_all_along(
 ) -> None:
     stack = harbour.composed(compose, model, free_port())
     harbour.comes_up()
-    stack.run("up", "--detach")
     try:
+        stack.run("up", "--detach")
         first = harbour.until_ready("planner")
 
         stack.run("up", "--detach", "--force-recreate")
