@@ -97,7 +97,7 @@ class Acts:
             # It may have been done all the same: a call that timed out was sent, and counts.
             outcome = Failed(reason=type(error).__name__, message=f"{act.verb} failed: {error}", diagnosis=diagnosis)
         if number is not None:
-            told, counts = ("done", True) if isinstance(outcome, Ended) else (outcome.message, outcome.counts)
+            told, counts = ("done", act.spends) if isinstance(outcome, Ended) else (outcome.message, outcome.counts)
             await self._write(self._store.end(number, told, counts=counts))
         return outcome
 

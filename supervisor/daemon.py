@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import socket
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,18 +23,23 @@ from supervisor.history import UNUSABLE
 from supervisor.history.store import Store
 from supervisor.holding import Holding, Troubles
 from supervisor.member import Shared
+from supervisor.printed import Printed
 from supervisor.probes.host import Host
+from supervisor.probing import Prober
 from supervisor.publish.agent import AgentServer
 from supervisor.publish.api import Api
 from supervisor.publish.board import Board
 from supervisor.publish.file import LivenessFile
 from supervisor.publish.server import HttpServer
+from supervisor.publish.services import Services
 from supervisor.pulse import Pulse
 from supervisor.recall import Recall
 from supervisor.reload import Reloads
+from supervisor.rotation import Rotation
 from supervisor.routed import Directly
 from supervisor.schedule import Schedule
 from supervisor.settings import Settings
+from supervisor.signalling import Signaller
 
 HISTORY_EVERY_S = 5.0
 DOCKER = "docker"
@@ -189,14 +194,17 @@ class Daemon:
             logger.error("history: cannot be written, so a hold does not outlive us: {}", error)
 
     def _serve(self) -> list[HttpServer]:
+        holding = Holding(self._guard, self._store, self._fleet.keepers, problems=self._board.problems)
+        self._fleet.operator.undrain = holding.undrain
         self._api = api = Api(
             self._board,
             operate=self._fleet.operator.operate,
             report=self._report,
             history=self._history,
-            holds=Holding(self._guard, self._store, self._fleet.keepers, problems=self._board.problems),
+            holds=holding,
             incidents=Troubles(self._store),
             rereads=self._reloads,
+            services=self._offered(holding),
             token=self._settings.http.token.get_secret_value(),
         )
         servers = [
@@ -207,6 +215,17 @@ class Daemon:
             self._spawn(server.run(), name="http")
         return servers
 
+    def _offered(self, holding: Holding) -> Services:
+        """Return who answers for what an operator may ask of one target, but for start, stop and holds."""
+        fleet = self._fleet
+        return Services(
+            probe=Prober(fleet.keepers).probe,
+            drain=Rotation(holding, self._board, told=self._told).drain,
+            signal=Signaller(fleet.keepers, fleet.engine_of, self._store).signal,
+            log=Printed(fleet.engine_of).log,
+            acts=self._acts,
+        )
+
     def _report(self, name: str, seen: TrafficSeen) -> bool:
         """Pass on what a router says of a request; False where there is no such target."""
         keeper = self._fleet.keepers.get(name)
@@ -215,8 +234,14 @@ class Daemon:
         return keeper is not None
 
     async def _history(self, name: str, limit: int) -> list[dict[str, Any]] | None:
+        return await self._read(self._store.transitions(name, limit=limit))
+
+    async def _acts(self, name: str, limit: int) -> list[dict[str, Any]] | None:
+        return await self._read(self._store.acts(name, limit=limit))
+
+    async def _read(self, reading: Awaitable[list[dict[str, Any]]]) -> list[dict[str, Any]] | None:
         try:
-            return await self._store.transitions(name, limit=limit)
+            return await reading
         except UNUSABLE as error:
             logger.error("history: cannot be read: {}", error)
             return None

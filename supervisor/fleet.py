@@ -79,6 +79,11 @@ class Fleet:
         """Return an engine by the settings' word for it, if anybody has needed it."""
         return self._engines.get(word)
 
+    def engine_of(self, name: str) -> tuple[Engine, str] | None:
+        """Return the engine of one that is watched, and by which name it knows it."""
+        member = self._members.get(name)
+        return None if member is None else (member.target.engine, member.target.engine_name)
+
     async def settle(self, settings: Settings) -> Changes:
         """Watch what these settings say, and nothing else; return what became of whom.
 

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from supervisor.core.restraint import Curb, Hold, Restraint, Window, by_a_person
+from supervisor.core.restraint import Curb, Hold, Restraint, Window, by_a_person, drained
 from supervisor.core.shared import Freeze, Troubles, fell, rose
 from supervisor.core.standby import Need, need
 from supervisor.core.state import TROUBLED, WELL, Phase, State
-from supervisor.core.verdict import NOT_STARTED, Judgement
+from supervisor.core.verdict import NOT_STARTED, SIGNALLED, Judgement
 
+NO_FALL = (NOT_STARTED, SIGNALLED)
 PROOF_S = 60.0  # how long one that was restarted out of a shared trouble is waited for before the next one's turn
 
 
@@ -51,7 +52,7 @@ class Guard:
         """
         self._names = tuple(names)
         self._rules = rules or Rules()
-        self._holds = {hold.target: hold for hold in holds}
+        self._holds = {(hold.target, hold.drains): hold for hold in holds}
         self._wall = wall
         self._states: dict[str, State] = {}
         self._troubles = Troubles(fallen=tuple(each for each in ill if each[0] in self._names))
@@ -84,13 +85,20 @@ class Guard:
         self._troubles = rose(self._troubles, name, freeze=self._rules.freeze)
 
     def hold(self, hold: Hold) -> None:
-        """Hold a target, or all of them, in place of what was said of it before."""
-        self._holds[hold.target] = hold
+        """Hold a target, or all of them, in place of what was said of it before; to drain it is another word."""
+        self._holds[hold.target, hold.drains] = hold
 
     def release(self, target: str) -> bool:
-        """End a hold; False where there was none."""
-        wall, hold = self._wall(), self._holds.pop(target, None)
-        return hold is not None and hold.holds(target, wall=wall)
+        """End a hold, and a drain; False where there was neither."""
+        return any([self.undrain(target), self._lift(target, drains=False)])
+
+    def undrain(self, target: str) -> bool:
+        """Have it sent requests again; a hold on it stands. False where it was not drained."""
+        return self._lift(target, drains=True)
+
+    def drained(self, name: str, *, now: float) -> Restraint | None:
+        """Return by which word `name` is out of rotation, if it is."""
+        return drained(name, holds=self._holds.values(), now=now, local=self._wall())
 
     def by_a_person(self, name: str, *, now: float) -> Restraint | None:
         """Return what people have said about `name`."""
@@ -103,11 +111,12 @@ class Guard:
     def hears(self, name: str, state: State, judgement: Judgement, *, now: float) -> None:
         """Take note of a verdict before it is acted upon: whoever falls with others is not restarted before them.
 
-        One that has never been started has not fallen: at a first start that is all of them.
+        One that has never been started has not fallen: at a first start that is all of them. Nor has one that ended by
+        an operator's signal.
         """
         is_news = (
             judgement.verdict in TROUBLED
-            and judgement.reason != NOT_STARTED
+            and judgement.reason not in NO_FALL
             and not state.phase.is_ours
             and state.phase is not Phase.STOPPED
         )
@@ -135,6 +144,10 @@ class Guard:
         members = self._troubles.members(self._rules.freeze)
         known = [self._incidents[each] for each in members if each in self._incidents]
         return known[0] if name in members and known else own
+
+    def _lift(self, target: str, *, drains: bool) -> bool:
+        wall, hold = self._wall(), self._holds.pop((target, drains), None)
+        return hold is not None and hold.holds(target, wall=wall)
 
     def _by_mode(self) -> Restraint | None:
         if not self._rules.observes:

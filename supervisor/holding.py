@@ -3,7 +3,7 @@
 Joins the guard, the history and the keepers for the HTTP face; it decides nothing.
 """
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Coroutine, Mapping, MutableMapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -41,11 +41,13 @@ class Holding:
         self._wall = wall
         self._unwritten: set[str] = set()  # the targets that the history does not say the truth about
 
-    async def hold(self, target: str, *, for_s: float | None, why: str) -> Hold:
-        """Hold `target`, or `EVERY` target, for so many seconds or until it is released."""
+    async def hold(self, target: str, *, for_s: float | None, why: str, drains: bool = False) -> Hold:
+        """Hold `target`, or `EVERY` target, for so many seconds or until it is released; `drains`: out of rotation."""
         since = self._wall()
-        hold = Hold(target=target, since=since, until=since + timedelta(seconds=for_s) if for_s else None, why=why)
+        until = since + timedelta(seconds=for_s) if for_s else None
+        hold = Hold(target=target, since=since, until=until, why=why, drains=drains)
         self._guard.hold(hold)  # first, so that nothing is done while a slow disk takes it down
+        self._tell(target)
         try:
             await self._store.keep_hold(hold)
         except UNUSABLE as error:
@@ -53,24 +55,39 @@ class Holding:
         else:
             self._is_written(target)
         logger.info(
-            "{} is held{}: {}", _named(target), f" until {hold.until}" if hold.until else "", why or "no reason"
+            "{} is {}{}: {}",
+            _named(target),
+            "drained" if drains else "held",
+            f" until {hold.until}" if hold.until else "",
+            why or "no reason",
         )
-        self._tell(target)
         return hold
 
     async def release(self, target: str) -> bool:
-        """End a hold; False where there is none."""
+        """End a hold, and a drain; False where there is neither."""
         was_held = self._guard.release(target)
-        try:
-            await self._store.drop_hold(target)
-        except UNUSABLE as error:
-            self._complains(target, f"may come back when we are started anew: {error!r}")
-        else:
-            self._is_written(target)
+        await self._drop(target, self._store.drop_hold(target))
         if was_held:
             logger.info("{} is released", _named(target))
         self._tell(target)
         return was_held
+
+    async def undrain(self, target: str) -> bool:
+        """Have `target` sent requests again, and leave a hold on it; False where it is not drained."""
+        was_drained = self._guard.undrain(target)
+        if was_drained:
+            self._tell(target)
+            await self._drop(target, self._store.drop_drain(target))
+            logger.info("{} is back in rotation", target)
+        return was_drained
+
+    async def _drop(self, target: str, dropping: Coroutine[Any, Any, None]) -> None:
+        try:
+            await dropping
+        except UNUSABLE as error:
+            self._complains(target, f"may come back when we are started anew: {error!r}")
+        else:
+            self._is_written(target)
 
     def all(self) -> tuple[Hold, ...]:
         """Return every hold that is not over."""

@@ -19,7 +19,7 @@ from supervisor.errands import Runner, Spawn
 from supervisor.examine import Examiner
 from supervisor.guard import Guard
 from supervisor.history.store import Store
-from supervisor.messages import Due, Resettled, Wish
+from supervisor.messages import Due, Probe, Resettled, Wish
 from supervisor.on_gpu import Elsewhere, OnGpu
 from supervisor.probes.host import Host
 from supervisor.recall import Past
@@ -127,6 +127,11 @@ class Member:
                 heir.keeper.post(message)
             elif isinstance(message, Wish):
                 message.answer(False)
+            elif isinstance(message, Probe):
+                self.keeper.asks.take(message)
+        for probe in self.keeper.asks.leave():
+            if heir is not None:
+                heir.keeper.post(probe)
         await self.runner.end()
         await self.target.client.aclose()
 

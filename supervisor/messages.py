@@ -7,9 +7,10 @@ from typing import Protocol
 from supervisor.core.actions import Act
 from supervisor.core.baseline import Baseline
 from supervisor.core.cause import Cause
+from supervisor.core.decide import Hindrance
 from supervisor.core.events import Cleared, Ended, Failed, Verb
 from supervisor.core.incident import Incident
-from supervisor.core.observations import EngineSeen, Observation
+from supervisor.core.observations import EngineSeen, Observation, Reply
 from supervisor.core.policy import Policy
 from supervisor.core.recording import Recording
 from supervisor.core.state import Transition
@@ -46,7 +47,42 @@ class Resettled:
     policy: Policy
 
 
-Message = Due | EngineStirred | Resettled | Observation | Wish | Ended | Failed | Cleared
+@dataclass(frozen=True, slots=True)
+class Hindered:
+    """No canary can be sent now."""
+
+    why: Hindrance
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A canary is out since then (monotonic seconds), whoever it was sent for."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A canary has come back, one way or another."""
+
+    reply: Reply
+    first_token_s: float | None
+    detail: str
+
+
+@dataclass(slots=True, eq=False)
+class Probe:
+    """Somebody wants a canary now; `tell` hears how that stands, as often as it changes. `wakes`: a sleeper's too.
+
+    Whoever waits no longer sets `is_withdrawn`, and then none is sent for him.
+    """
+
+    tell: Callable[[Hindered | Sent | Answered], None]
+    wakes: bool = False
+    is_withdrawn: bool = False
+
+
+Message = Due | EngineStirred | Resettled | Observation | Wish | Ended | Failed | Cleared | Probe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """What an operator asks for, from the request to its outcome. It posts to the keepers and reads the board."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
@@ -10,8 +10,8 @@ from supervisor.core.liveness import Snapshot, summary
 from supervisor.core.observations import Life
 from supervisor.core.state import WELL, Phase
 from supervisor.messages import Wish
-from supervisor.publish.api import Outcome
 from supervisor.publish.board import Board
+from supervisor.publish.services import Outcome
 from supervisor.turn import Keeper
 
 SETTLED = (*WELL, Phase.BACKOFF, Phase.FAILED, Phase.STOPPED)
@@ -26,11 +26,17 @@ class Operator:
     """Passes an operator's wishes on, one at a time per target, and waits for what becomes of them."""
 
     def __init__(
-        self, board: Board, keepers: Mapping[str, Keeper], *, exclusive: Mapping[str, tuple[str, ...]] | None = None
+        self,
+        board: Board,
+        keepers: Mapping[str, Keeper],
+        *,
+        exclusive: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
+        """`exclusive` has those of which one at most may run, themselves included, by each of their names."""
         self._board = board
         self._keepers = keepers
         self._turns: dict[tuple[str, ...], asyncio.Lock] = {}
+        self.undrain: Callable[[str], Awaitable[bool]] = _nobody_is_drained  # puts back into rotation, if it was out
         self.settle(exclusive or {})
 
     def settle(self, exclusive: Mapping[str, tuple[str, ...]]) -> None:
@@ -46,11 +52,15 @@ class Operator:
         stopped: tuple[str, ...] = ()
         try:
             if refusal := _refusal(self._keeper(name), verb):
-                return refusal
+                runs = verb is Verb.START and refusal.outcome == "already"
+                back = runs and await self.undrain(name)
+                return Outcome(outcome="done", message="it runs, and is back in rotation") if back else refusal
             async with asyncio.timeout(wait_s):
                 async with self._turn(name, verb):
                     stopped = await self._make_way(name, verb, drains)
                     taken = await self._is_taken(name, verb, drains)
+                    if taken and verb is not Verb.STOP:
+                        await self.undrain(name)
                 outcome = await self._outcome(name, verb) if taken else _occupied(self._keeper(name))
         except NotDone as not_done:
             outcome = Outcome(outcome="failed", message=str(not_done))
@@ -124,6 +134,10 @@ class Operator:
 
 def _gone(name: str) -> str:
     return f"{name} is watched no more: it has been taken out of the settings"
+
+
+async def _nobody_is_drained(_: str) -> bool:
+    return False
 
 
 def _is_settled(snapshot: Snapshot, verb: Verb) -> bool:

@@ -178,6 +178,8 @@ class Ways:
 
 def _ill(snapshot: Snapshot) -> str:
     state, evidence = snapshot.state, snapshot.evidence
+    if snapshot.drain is not None:
+        return "is drained by the operator"
     if state.phase is not Phase.UP:
         return f"is {state.phase} itself"
     if evidence.blind_detail or evidence.engine_detail or state.judgement.verdict is not Verdict.READY:

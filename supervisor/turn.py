@@ -15,6 +15,7 @@ from dataclasses import replace
 from loguru import logger
 
 from supervisor.aftermath import evidence_after
+from supervisor.asks import Asks
 from supervisor.casebook import Casebook
 from supervisor.core.actions import Act, Action, Announce, Note, Record
 from supervisor.core.baseline import Baseline, fit, learn
@@ -50,7 +51,7 @@ from supervisor.core.state import WELL, Phase, State, step
 from supervisor.core.verdict import NOTHING_LEARNED, judge
 from supervisor.guard import Guard
 from supervisor.logs import log_transition
-from supervisor.messages import Case, Due, EngineStirred, Errands, Identity, Message, Resettled, Wish
+from supervisor.messages import Case, Due, EngineStirred, Errands, Identity, Message, Probe, Resettled, Wish
 from supervisor.pulse import Absence, slept_s
 from supervisor.routed import Ways
 
@@ -103,6 +104,7 @@ class Keeper:
         self._remembered, self._remembered_at = baseline, clock()
         self._pace_s = policy.tick_s
         self._looked_at = 0.0
+        self.asks = Asks()
         self._absence = Absence(now=clock(), slept_s=slept_s)
         self._inspected_at: float | None = None
 
@@ -155,6 +157,7 @@ class Keeper:
             as_of=self._clock(),
             baseline=self.baseline,
             restraint=self._guard.by_a_person(self.name, now=self._clock()),
+            drain=self._guard.drained(self.name, now=self._clock()),
             incident=self._casebook.present,
             stands_in_for=self.identity.stands_in_for,
         )
@@ -175,9 +178,12 @@ class Keeper:
                 self._judge(now)
             case Due() | EngineStirred():
                 self._judge(now)
+            case Probe():
+                self.asks.take(message)
             case _:
-                self._see(message, now=now)
+                ended = self._see(message, now=now)
                 self._judge(now)
+                self.asks.ended(ended)
         self._publish(self.snapshot())
         self._send_for_more(message, now=now)
         self._write_down_what_was_learned(now)
@@ -205,18 +211,19 @@ class Keeper:
         self.evidence = forgive(self.evidence, now=now, detail=why if self.identity.has_counters else "")
         self._recording = Recording()  # what went before explains nothing that comes
 
-    def _see(self, seen: Observation, *, now: float) -> None:
+    def _see(self, seen: Observation, *, now: float) -> CanaryEnded | None:
         if isinstance(seen, EngineSeen) and self.identity.sleeps_after_s is not None:
             seen = replace(seen, sleep_idle_s=self.identity.sleeps_after_s)
-        if isinstance(seen, CanaryEnded) and self._ways is not None and is_awaited(self.evidence, seen):
-            seen = self._ways.weigh(seen)
-        before = self.evidence
+        before, ended = self.evidence, None
+        if isinstance(seen, CanaryEnded) and is_awaited(before, seen):
+            seen = ended = seen if self._ways is None else self._ways.weigh(seen)
         belief = Belief(evidence=before, state=self.state, baseline=self.baseline)
         self._recording = noted(self._recording, seen, now=now, before=belief)
         self.evidence = take(before, seen, policy=self._policy, now=now)
         if isinstance(seen, EngineSeen) and self.evidence.instance != before.instance:
             self._errands.forget()
         self._learn(before, now=now)
+        return ended
 
     def _learn(self, before: Evidence, *, now: float) -> None:
         learned = learn(self.baseline, before, self.evidence, policy=self._policy, now=now)
@@ -328,6 +335,8 @@ class Keeper:
 
     def _send_for_more(self, message: Message, *, now: float) -> None:
         """Send for whatever would tell more; while an engine call of ours is under way, nothing would."""
+        waits = isinstance(message, Due) and self.identity.has_counters
+        self.asks.serve(self.state, self.evidence, policy=self._policy, now=now, send=self._send_canary, waits=waits)
         if self.state.phase.is_ours:
             return
         if isinstance(message, EngineStirred | Ended | Failed) or self._is_inspection_due(message, now=now):
@@ -362,15 +371,16 @@ class Keeper:
 
     def _look(self, now: float) -> None:
         evidence, policy = self.evidence, self._policy
+        drains = self.state.phase is Phase.DRAINING or self._guard.drained(self.name, now=now) is not None
         self._looked_at = now
         self._errands.look(
             evidence.instance,
             engine=evidence.engine,
-            with_cpu=wants_cpu(evidence, policy=policy, now=now, is_draining=self.state.phase is Phase.DRAINING),
+            with_cpu=wants_cpu(evidence, policy=policy, now=now, is_draining=drains),
             gently=looks_gently(evidence, policy=policy, now=now),
         )
 
-    def _send_canary(self, now: float) -> None:
+    def _send_canary(self, now: float) -> bool:
         evidence, policy = self.evidence, self._policy
         # Only llama.cpp can be asked for one of its slots.
         slot = least_lost(evidence.slots) if evidence.kind is Kind.LLAMA_CPP else None
@@ -378,14 +388,13 @@ class Keeper:
         if self._ways is not None:
             way = self._ways.next(evidence.instance)
         if way is None:
-            return
+            return False
         model, limit_s = way
         attempt = evidence.canary_attempt + 1
         self._see(CanarySent(instance=evidence.instance, attempt=attempt), now=now)
         self._errands.send_canary(evidence.instance, attempt, slot, model=model, limit_s=limit_s)
+        return True
 
     def _is_inspection_due(self, message: Message, *, now: float) -> bool:
-        if not isinstance(message, Due):
-            return False
-        in_doubt = self.state.phase not in WELL
-        return in_doubt or self._inspected_at is None or now - self._inspected_at >= RECONCILE_S
+        is_old = self._inspected_at is None or now - self._inspected_at >= RECONCILE_S
+        return isinstance(message, Due) and (is_old or self.state.phase not in WELL)

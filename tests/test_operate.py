@@ -13,7 +13,7 @@ from supervisor.core.events import Failed, Verb
 from supervisor.core.restraint import Hold
 from supervisor.core.state import WELL, Phase
 from supervisor.on_gpu import WANTS_MEMORY
-from supervisor.publish.api import Outcome
+from supervisor.publish.services import Outcome
 from supervisor.settings_file import load
 from tests.fakes.sharers import Sharers
 from tests.settings.texts import BACKEND, SECOND

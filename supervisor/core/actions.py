@@ -23,7 +23,7 @@ class Act:
     """Ask the engine to start, stop or restart the target, giving it `grace_s` to go by itself.
 
     `insists`: although its cause may be one that outlasts a restart; that is tried now and then. `eases`: where its
-    server can end one model and go on, that is enough for now.
+    server can end one model and go on, that is enough for now. `spends`: it counts as a restart for a trouble.
     """
 
     verb: Verb
@@ -31,6 +31,7 @@ class Act:
     by_operator: bool
     insists: bool = False
     eases: bool = False
+    spends: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

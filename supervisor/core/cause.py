@@ -33,10 +33,11 @@ class Cause(StrEnum):
     IMAGE_MISSING = "image missing"
     NETWORK_DETACHED = "network detached"
     KILLED_FROM_OUTSIDE = "killed from outside"
+    SIGNALLED = "signalled by the operator"
     UNKNOWN = "unknown"
 
 
-SAID_BY_THE_VERDICT = frozenset({Cause.HUNG, Cause.FAILING, Cause.UNKNOWN, Cause.NEVER_READY})
+SAID_BY_THE_VERDICT = frozenset({Cause.HUNG, Cause.FAILING, Cause.UNKNOWN, Cause.NEVER_READY, Cause.SIGNALLED})
 # What stays as it is however often the target is started.
 STANDING = frozenset(
     {

@@ -1,12 +1,14 @@
 """Choose what to do: pure functions from what is known to ordered actions, and to what to ask next."""
 
+from enum import StrEnum
+
 from supervisor.core.actions import Act, Action, Announce, Note, Record
 from supervisor.core.events import Verb
 from supervisor.core.evidence import Evidence
 from supervisor.core.observations import Kind, Life, Reply, Slot
 from supervisor.core.policy import Policy
 from supervisor.core.state import NOT_NEEDED, Phase, State, transition
-from supervisor.core.verdict import CUT_OFF_BY_PROBES, STALE_GAUGES, Verdict, is_left_to_work, quiet
+from supervisor.core.verdict import CUT_OFF_BY_PROBES, SIGNALLED, STALE_GAUGES, Verdict, is_left_to_work, quiet
 
 # What a canary meets before its server is up; once the counters can be read, the next one need not wait.
 NOT_YET_THERE = (Reply.REFUSED, Reply.RESET, Reply.LOADING)
@@ -15,7 +17,19 @@ SHARE_THEIR_CACHE = frozenset({Kind.VLLM, Kind.SGLANG, Kind.TGI})
 SHOWS_WORK_SHARE = 0.05  # of a core; a question every two seconds costs a loaded machine up to a hundredth
 NOT_MISSED = 64  # tokens; a canary takes about half of that, a conversation far more
 SETTLED_S = 0.5  # routers have read the news by then, and what they had sent before has arrived
+GONE = frozenset({Life.EXITED, Life.CREATED, Life.MISSING})
 OVERSTAYED_TICKS = 2  # a server may need a moment to put its model away
+
+
+class Hindrance(StrEnum):
+    """Why no canary may be sent, in words for people."""
+
+    NOT_RUNNING = "it does not run"
+    BEING_ENDED = "it is being stopped or restarted"
+    ASLEEP = "it is asleep, and a canary would wake it"
+    BUSY = "every slot is at work, and a canary would only wait behind its users"
+    MAY_CUT_OFF = "it may be at work, and a canary would cut that user off"
+    NO_WAY = "nothing is worth asking it for at the moment: see why"
 
 
 def decide(before: State, after: State, *, policy: Policy) -> tuple[Action, ...]:
@@ -44,7 +58,8 @@ def _restart(before: State, state: State, *, policy: Policy) -> Act:
     insists = state.insists or before.phase is Phase.FAILED
     # Once, and then the whole server: other models live in it too.
     eases = state.judgement.verdict in graces_s and state.in_a_row == 1
-    return Act(verb=Verb.RESTART, grace_s=grace_s, by_operator=False, insists=insists, eases=eases)
+    spends = state.judgement.reason != SIGNALLED
+    return Act(verb=Verb.RESTART, grace_s=grace_s, by_operator=False, insists=insists, eases=eases, spends=spends)
 
 
 def _asked(state: State, verb: Verb, *, policy: Policy) -> Act:
@@ -73,6 +88,20 @@ def wants_canary(
     if evidence.sleeps_after_s is not None or _is_spared(evidence, policy=policy, now=now):
         return False
     return now - proof_at >= policy.canary_every_s
+
+
+def hindrance(evidence: Evidence, *, policy: Policy, now: float, wakes: bool) -> Hindrance | None:
+    """Return why no canary may be sent now although somebody asks for one; None: one may.
+
+    What it costs a user's cache is for whoever asks to weigh. `wakes`: a sleeper may be woken.
+    """
+    if not can_be_asked(evidence):
+        return Hindrance.NOT_RUNNING
+    if evidence.is_asleep and not wakes:
+        return Hindrance.ASLEEP
+    if _would_hurt(evidence, policy=policy, now=now):
+        return Hindrance.MAY_CUT_OFF if evidence.kind in CUT_OFF_BY_PROBES else Hindrance.BUSY
+    return None
 
 
 def is_in_doubt(evidence: Evidence, *, policy: Policy, now: float) -> bool:
@@ -194,22 +223,34 @@ def look_every_s(phase: Phase, *, policy: Policy) -> float:
 
 
 def is_drained(evidence: Evidence, *, since: float, policy: Policy, now: float) -> bool:
-    """Whether nobody is being served any more by a target that has got nothing new since `since`, or it took too long.
+    """Whether a target that has got nothing new since `since` serves nobody any more, or it took too long."""
+    return now - since >= policy.drain_limit_s or serves_nobody(evidence, since=since, policy=policy)
+
+
+def serves_nobody(evidence: Evidence, *, since: float, policy: Policy) -> bool:
+    """Whether a target that has got nothing new since `since` is known to serve nobody any more.
 
     A look begun after that must have seen it: what had been sent just before takes a moment to arrive. Where there are
     no counters, idle CPU tells.
     """
-    if now - since >= policy.drain_limit_s or evidence.is_asleep:
+    if evidence.is_asleep or (evidence.engine is not None and evidence.engine.life in GONE):
         return True
     if evidence.readable_ever and evidence.kind not in STALE_GAUGES:
         looked = evidence.looked_at is not None and evidence.looked_at - since >= SETTLED_S
-        return looked and evidence.silent_since is None and not evidence.is_working
+        return looked and evidence.silent_since is None and not _is_working_for_others(evidence)
     idle_since = evidence.cpu_idle_since
     return (
         idle_since is not None
         and evidence.cpu_seen_at is not None
         and evidence.cpu_seen_at - max(idle_since, since) >= policy.tick_s
     )
+
+
+def _is_working_for_others(evidence: Evidence) -> bool:
+    """Whether the last look saw more slots at work than our own canary takes; where it takes the last, others wait."""
+    is_out = evidence.canary_since is not None or (evidence.looked_at or 0.0) < (evidence.canary_ended_at or 0.0)
+    ours = 1 if is_out and evidence.is_alone and _idle(evidence.slots) else 0
+    return sum(slot.busy for slot in evidence.slots) > ours
 
 
 def can_be_asked(evidence: Evidence) -> bool:

@@ -115,6 +115,9 @@ def _by_absence(judgement: Judgement, engine: EngineSeen | None, *, is_detached:
 
 def _by_exit(engine: EngineSeen, log_tail: str) -> Diagnosis:
     code, name = engine.exit_code, signal_of(engine.exit_code)
+    if engine.signalled:
+        says = f"ended by {engine.signalled} ({code}), which the operator had us send"
+        return Diagnosis(cause=Cause.SIGNALLED, says=says, cure="", helps_restart=True, signal=engine.signalled)
     if engine.oom_killed:
         says = "killed for using more memory than it may"
         return Diagnosis(cause=Cause.OOM_KILLED, says=says, cure=GIVE_MEMORY, helps_restart=True, signal=name)

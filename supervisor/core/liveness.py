@@ -11,11 +11,12 @@ from statistics import median
 from typing import Any
 
 from supervisor.core.baseline import Baseline
+from supervisor.core.decide import serves_nobody
 from supervisor.core.events import Verb
 from supervisor.core.evidence import Evidence
 from supervisor.core.policy import Policy
 from supervisor.core.restraint import Curb, Restraint
-from supervisor.core.state import Phase, State
+from supervisor.core.state import DRAINABLE, Phase, State
 from supervisor.core.verdict import NOTHING_LEARNED, Verdict
 
 
@@ -32,6 +33,8 @@ class Word(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
+DRAINED = "Drained"  # the reason of what a person has taken out of rotation
+SERVING = DRAINABLE - {Phase.DRAINING}  # in which it may be serving somebody
 STAND_IN_SHARE = 0.2  # the first choice is preferred from its first good answer on, even busy
 SOON_S = 5.0  # where nobody knows how much longer it will take
 PROBATION_WEIGHT = 0.5  # a recovery is believed at once, and leant upon a little later
@@ -81,8 +84,19 @@ class Snapshot:
     as_of: float
     baseline: Baseline = NOTHING_LEARNED
     restraint: Restraint | None = None  # what people have said: it is shown whatever the target does
+    drain: Restraint | None = None  # ... by which it is out of rotation
     incident: str | None = None  # the trouble it is in
     stands_in_for: str | None = None
+
+    @property
+    def is_routable(self) -> bool:
+        """Whether routers may use it."""
+        return self.state.phase.is_routable and self.drain is None
+
+    @property
+    def serves_nobody(self) -> bool:
+        """Whether it is out of rotation by a person's will, and whoever it served has been served to the end."""
+        return self.drain is not None and serves_nobody(self.evidence, since=self.drain.since, policy=self.policy)
 
 
 def iso(wall: datetime) -> str:
@@ -98,6 +112,8 @@ def word(state: State) -> Word:
 def weight(snapshot: Snapshot, *, now: float) -> float:
     """Return how much routers should prefer a backend: one that has only just recovered, less than others."""
     state = snapshot.state
+    if snapshot.drain is not None:
+        return 0.0
     is_on_probation = state.recovered_at is not None and now - state.recovered_at < snapshot.policy.probation_s
     own = min(state.phase.weight, PROBATION_WEIGHT) if is_on_probation else state.phase.weight
     return own if snapshot.stands_in_for is None else round(own * STAND_IN_SHARE, 3)
@@ -106,17 +122,17 @@ def weight(snapshot: Snapshot, *, now: float) -> float:
 def backend_entry(snapshot: Snapshot, *, clocks: Clocks, now: float) -> dict[str, Any]:
     """Return one backend as routers read it; only `retry_after_s` changes merely because time goes by."""
     state, evidence = snapshot.state, snapshot.evidence
-    first_token_s = evidence.first_token_s
+    first_token_s, drain = evidence.first_token_s, snapshot.drain
     return {
         "name": snapshot.name,
         "url": snapshot.url,
         "models": list(snapshot.models),
-        "routable": state.phase.is_routable,
+        "routable": snapshot.is_routable,
         "weight": weight(snapshot, now=now),
         "verdict": str(state.judgement.verdict),
         "state": str(word(state)),
-        "reason": state.judgement.reason,
-        "message": state.judgement.message,
+        "reason": state.judgement.reason if drain is None else DRAINED,
+        "message": state.judgement.message if drain is None else drain.message,
         "since": clocks.iso(state.since),
         "last_ok_at": clocks.iso(evidence.answered_at),
         "first_token_ms": None if first_token_s is None else round(first_token_s * 1000, 1),
@@ -138,8 +154,12 @@ def retry_after_s(snapshot: Snapshot, *, now: float) -> float | None:
     """Return when asking again may help, in whole seconds, at least 1; None for what is routable or waits for a person.
 
     It is what is left of the backoff and of a usual start, as far as starts are known, and `SOON_S` where nothing is.
+    One that is drained is back when that ends, and not before it is well.
     """
     left_s = _out_for_s(snapshot, now=now)
+    if (drain := snapshot.drain) is not None:
+        comes_back = drain.until is not None and (left_s is not None or snapshot.state.phase.is_routable)
+        left_s = max((drain.until or now) - now, left_s or 0.0) if comes_back else None
     return None if left_s is None else float(max(1, math.ceil(round(left_s, 3))))
 
 
@@ -181,11 +201,16 @@ def _restart_at(snapshot: Snapshot) -> float | None:
 
 def summary(snapshot: Snapshot, *, now: float) -> str:
     """Return the rest of the status line: what, why, for how long, and what comes next."""
-    held = snapshot.restraint
-    told = _summary(snapshot, now=now)
-    if held is None or snapshot.state.restraint is not None:  # then it is told already
-        return told
-    return f"{told}; {restrained(held, now=now)}"
+    held, drain = snapshot.restraint, snapshot.drain
+    said = [_summary(snapshot, now=now)]
+    if drain is not None:
+        said.append(restrained(drain, now=now))
+        if snapshot.state.phase in SERVING:
+            said.append("serves nobody any more" if snapshot.serves_nobody else "may still be serving somebody")
+    # What holds a restart up is told already.
+    if held is not None and held.curb is not Curb.DRAINED and snapshot.state.restraint is None:
+        said.append(restrained(held, now=now))
+    return "; ".join(said)
 
 
 def restrained(restraint: Restraint, *, now: float) -> str:
@@ -224,8 +249,10 @@ def _told(verdict: Verdict, state: State, now: float) -> str:
 def _next(state: State, *, policy: Policy, now: float) -> str:
     if not state.restartable:
         return 'watched only (engine = "none"): restart it by hand'
-    if state.restraint is not None and state.restraint.curb is not Curb.OBSERVING:
+    if state.restraint is not None and state.restraint.curb not in (Curb.OBSERVING, Curb.DRAINED):
         return restrained(state.restraint, now=now)
+    if state.restraint is not None and state.restraint.curb is Curb.DRAINED:
+        return "left alone"
     if state.retry_at is None:
         return "needs a person"
     is_slow = state.is_exhausted or (state.diagnosis is not None and not state.diagnosis.helps_restart)

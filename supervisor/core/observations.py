@@ -69,6 +69,7 @@ class EngineSeen:
     sleep_idle_s: float | None = None  # its arguments tell it to put its model away when idle for so long
     restart_policy: str | None = None  # by which the engine brings it back without us, in the engine's words
     detail: str = ""  # the engine's own words, e.g. why the last start failed
+    signalled: str = ""  # the signal by which it ended, that an operator had us send: such as "SIGTERM"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ class Curb(StrEnum):
 
     OBSERVING = "Observing"  # mode = "observe": everything is decided and nothing done
     HELD = "Held"  # an operator holds this target
+    DRAINED = "Drained"  # ... and has taken it out of rotation
     PAUSED = "Paused"  # ... or all of them
     MAINTENANCE = "Maintenance"  # a window from the settings is open
     SHARED_CAUSE = "SharedCause"  # so many failed at once that it is not their own fault
@@ -28,29 +29,35 @@ class Curb(StrEnum):
     @property
     def is_by_a_person(self) -> bool:
         """Whether somebody wanted it so, and it is shown whatever the target does."""
-        return self in (Curb.HELD, Curb.PAUSED, Curb.MAINTENANCE)
+        return self in (Curb.HELD, Curb.DRAINED, Curb.PAUSED, Curb.MAINTENANCE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restraint:
-    """What holds us back: `message` a phrase for people, `until` monotonic seconds (None: until somebody lifts it)."""
+    """What holds us back: `message` a phrase for people, `until` monotonic seconds (None: until somebody lifts it).
+
+    `since` is when a person said so, where one did.
+    """
 
     curb: Curb
     message: str
     until: float | None = None
+    since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
     """An operator's word that a target (or `EVERY` target) is not to be touched by us.
 
-    Wall times: a hold outlives us. `until` None: until it is released.
+    Wall times: a hold outlives us. `until` None: until it is released. `drains`: nobody is to be sent to it either, and
+    whoever it serves may finish.
     """
 
     target: str
     since: datetime
     until: datetime | None = None
     why: str = ""
+    drains: bool = False
 
     def holds(self, name: str, *, wall: datetime) -> bool:
         """Whether it is about `name`, and not over."""
@@ -104,11 +111,25 @@ def by_a_person(
     return max(found, key=lambda each: float("inf") if each.until is None else each.until, default=None)
 
 
+def drained(name: str, *, holds: Iterable[Hold], now: float, local: datetime) -> Restraint | None:
+    """Return the word by which a person has taken `name` out of rotation, if one has."""
+    return next(
+        (_held(each, now=now, wall=local) for each in holds if each.drains and each.holds(name, wall=local)), None
+    )
+
+
 def _held(hold: Hold, *, now: float, wall: datetime) -> Restraint:
-    curb, what = (Curb.PAUSED, "paused") if hold.target == EVERY else (Curb.HELD, "held")
+    curb, what = _how(hold)
     why = f": {hold.why}" if hold.why else ""
     until = None if hold.until is None else now + (hold.until - wall).total_seconds()
-    return Restraint(curb=curb, message=f"{what} by the operator{why}", until=until)
+    since = now + min(0.0, (hold.since - wall).total_seconds())  # a clock may be set back
+    return Restraint(curb=curb, message=f"{what} by the operator{why}", until=until, since=since)
+
+
+def _how(hold: Hold) -> tuple[Curb, str]:
+    if hold.drains:
+        return Curb.DRAINED, "drained"
+    return (Curb.PAUSED, "paused") if hold.target == EVERY else (Curb.HELD, "held")
 
 
 def _maintained(window: Window, ends_at: datetime, *, now: float, local: datetime) -> Restraint:

@@ -11,7 +11,7 @@ from supervisor.core.cause import Diagnosis
 from supervisor.core.events import Asked, Cleared, Drained, Ended, Event, Failed, Judged, Verb
 from supervisor.core.policy import Policy
 from supervisor.core.restraint import Curb, Restraint
-from supervisor.core.verdict import Judgement, Verdict
+from supervisor.core.verdict import SIGNALLED, Judgement, Verdict
 
 
 class Phase(StrEnum):
@@ -208,8 +208,9 @@ def _plan_restart(state: State, *, policy: Policy, now: float, chance: float) ->
     if not state.restartable:
         return _enter(state, Phase.FAILED, now=now)
     recent = tuple(at for at in state.restarts if now - at < policy.budget_window_s)
-    last = recent[-1] if recent else None
-    if state.is_exhausted or len(recent) >= policy.budget_restarts:
+    # Whoever sends a signal wants it to go on: that is no trouble of its own, and waits for nothing.
+    last = recent[-1] if recent and _is_own_trouble(state) else None
+    if state.is_exhausted or (len(recent) >= policy.budget_restarts and _is_own_trouble(state)):
         spent = _enter(replace(state, restarts=recent, is_exhausted=True), Phase.FAILED, now=now)
         return replace(spent, retry_at=now + policy.fatal_retry_s)
     due_at = now if last is None else max(now, last + policy.backoff_s(state.in_a_row, chance=chance))
@@ -223,10 +224,11 @@ def _restart_if_due(state: State, *, policy: Policy, now: float, chance: float, 
     if restraint is not None and restraint.curb is not Curb.OBSERVING:
         return replace(state, restraint=restraint)
     recent = tuple(at for at in state.restarts if now - at < policy.budget_window_s)
+    spends = _is_own_trouble(state)
     counted = replace(
         state,
-        restarts=(*recent, now),
-        in_a_row=state.in_a_row + 1,
+        restarts=(*recent, now) if spends else recent,
+        in_a_row=state.in_a_row + spends,
         retry_at=None,
         tried_at=now,
         tries=state.tries + 1,
@@ -236,6 +238,11 @@ def _restart_if_due(state: State, *, policy: Policy, now: float, chance: float, 
     if restraint is not None:  # what is only noted spends the budget too, so that all goes on as it would have
         return _plan_restart(replace(counted, noted_at=now), policy=policy, now=now, chance=chance)
     return _enter(counted, Phase.RESTARTING, now=now)
+
+
+def _is_own_trouble(state: State) -> bool:
+    """Whether a restart counts as one for a trouble of its own."""
+    return state.judgement.reason != SIGNALLED
 
 
 def _cleared(state: State, *, policy: Policy, now: float) -> State:
@@ -312,7 +319,7 @@ def _failed(state: State, event: Failed, *, policy: Policy, now: float, chance: 
     match state.phase:
         case Phase.RESTARTING:
             down = replace(failed, judgement=replace(trouble, verdict=Verdict.DOWN))
-            if not event.counts and state.asked is None:
+            if not event.counts and state.asked is None and _is_own_trouble(state):
                 down = replace(down, restarts=down.restarts[:-1], in_a_row=max(0, down.in_a_row - 1))
             if event.diagnosis is not None and not event.diagnosis.helps_restart:
                 # Where nothing was tried the verdict stands, and new is only that somebody must mend the cause.

@@ -5,7 +5,8 @@ future is what the thresholds say, as long as nothing changes.
 """
 
 from supervisor.core.durations import ago, lasting
-from supervisor.core.liveness import Snapshot, weight
+from supervisor.core.liveness import SERVING, Snapshot, weight
+from supervisor.core.restraint import Curb, Restraint
 from supervisor.core.state import Phase
 from supervisor.core.story_next import coming
 from supervisor.core.story_why import why
@@ -80,7 +81,7 @@ def _cause_of(snapshot: Snapshot) -> str:
 def _held(snapshot: Snapshot, *, now: float) -> str:
     """Say what people have said, where that does not hold anything up at the moment."""
     held = snapshot.restraint
-    if held is None or snapshot.state.restraint is not None:
+    if held is None or held.curb is Curb.DRAINED or snapshot.state.restraint is not None:
         return ""
     until = "" if held.until is None else f" for another {lasting(held.until - now)}"
     return f"It is {held.message}{until}: whatever becomes of it, we do nothing to it."
@@ -88,6 +89,8 @@ def _held(snapshot: Snapshot, *, now: float) -> str:
 
 def _routing(snapshot: Snapshot, *, now: float) -> str:
     phase = snapshot.state.phase
+    if snapshot.drain is not None:
+        return _drained(snapshot, snapshot.drain, now=now)
     if snapshot.kind != "backend":
         return ""
     if not phase.is_routable:
@@ -100,6 +103,18 @@ def _routing(snapshot: Snapshot, *, now: float) -> str:
     if preferred < phase.weight:
         return f"It has only just recovered, so routers use it with weight {preferred:g} for a while."
     return "Routers use it like any other." if phase is Phase.UP else f"Routers use it with weight {phase.weight:g}."
+
+
+def _drained(snapshot: Snapshot, drain: Restraint, *, now: float) -> str:
+    """Say that a person has taken it out of rotation, and how far that has come."""
+    until = "until it is released" if drain.until is None else f"for another {lasting(drain.until - now)}"
+    served = ""
+    if snapshot.state.phase in SERVING:
+        served = "; it serves nobody any more" if snapshot.serves_nobody else "; whoever it still serves may finish"
+    return (
+        f"It is {drain.message}, {until}: routers do not send to it{served}. Whatever becomes of it, we do nothing to"
+        f" it. To put it back: {CTL} release {snapshot.name}."
+    )
 
 
 def _past(snapshot: Snapshot, *, now: float) -> str:

@@ -94,7 +94,7 @@ def _held_back(restraint: Restraint, *, now: float) -> str:
     match restraint.curb:
         case Curb.OBSERVING:
             return 'It would be restarted now, but mode = "observe": that is only written down.'
-        case Curb.HELD | Curb.PAUSED | Curb.MAINTENANCE:
+        case Curb.HELD | Curb.DRAINED | Curb.PAUSED | Curb.MAINTENANCE:
             return f"It would be restarted now, but it is {restraint.message}{for_s}."
         case Curb.SHARED_CAUSE | Curb.ONE_AT_A_TIME:
             return f"It is to be restarted, and that waits{for_s}: {restraint.message}."

@@ -38,6 +38,7 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
+SIGNALLED = "Signalled"  # the reason of one that ended by a signal which an operator had us send
 NOT_STARTED = "NotStarted"  # the reason of one that its engine has never run
 
 
@@ -360,6 +361,8 @@ def _first_token(first_token_s: float | None) -> str:
 
 
 def _exit_reason(engine: EngineSeen) -> str:
+    if engine.signalled:
+        return SIGNALLED
     if engine.oom_killed:
         return "OomKilled"
     if engine.instance is None:
@@ -368,6 +371,8 @@ def _exit_reason(engine: EngineSeen) -> str:
 
 
 def _exit(engine: EngineSeen) -> str:
+    if engine.signalled:
+        return f"ended by the operator's {engine.signalled}"
     if engine.oom_killed:
         return "killed for using too much memory"
     if engine.instance is None:

@@ -1,6 +1,7 @@
 """What every engine offers. An engine translates and does nothing else: no thresholds, no retries, no opinions."""
 
-from collections.abc import AsyncIterator, Mapping
+import signal
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -13,6 +14,14 @@ class Changed:
 
     name: str | None
     what: str = ""  # the engine's word for it, for the log
+
+
+@dataclass(frozen=True, slots=True)
+class NewLife:
+    """A target was started anew: what follows in its log, a new life of it has printed."""
+
+
+Log = AsyncGenerator[bytes | NewLife, None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +68,26 @@ class Engine(Protocol):
         """
         ...
 
+    async def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to the main process of `name`, which must be running.
+
+        An end that follows is no stop by an operator: an inspection names the signal (`signalled`).
+        """
+        ...
+
     async def cpu_s(self, name: str) -> float | None:
         """Return the CPU seconds `name` has burned since its instance started; None where nobody can tell."""
         ...
 
     async def log_tail(self, name: str, *, max_bytes: int) -> str:
         """Return at most the last `max_bytes` of what `name` printed."""
+        ...
+
+    def follow_log(self, name: str, *, max_bytes: int) -> Log:
+        """Yield at most the last `max_bytes` of what `name` printed, and then what it prints, in later lives too.
+
+        It does not end, and what it holds is bounded, however slowly it is read. Raises before the first, or not.
+        """
         ...
 
     async def describe(self, name: str) -> Description:

@@ -1,7 +1,9 @@
 """Containers of a Docker engine, by name. Translates and does nothing else: no thresholds, no retries, no opinions."""
 
 import asyncio
+import contextlib
 import math
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
@@ -10,7 +12,7 @@ from docker import APIClient
 from loguru import logger
 
 from supervisor.core.observations import EngineSeen, Life
-from supervisor.engines.base import Changed, Description
+from supervisor.engines.base import Changed, Description, Log
 from supervisor.engines.circumstances import MISSING, MOST, Thing
 from supervisor.engines.docker_calls import EngineCalls
 from supervisor.engines.docker_circumstances import depends_on, read_around
@@ -18,6 +20,7 @@ from supervisor.engines.docker_ends import ENDED, Ends
 from supervisor.engines.docker_events import Connected, Ended, EventStream
 from supervisor.engines.docker_facts import NO_CONTAINER, is_detached, read_facts
 from supervisor.engines.docker_labelled import Labelled, labelled
+from supervisor.engines.docker_log import Place, ending, follow
 from supervisor.engines.docker_looks import around, existing, find, processes, remembered
 from supervisor.engines.docker_pool import UNIX, T
 from supervisor.engines.docker_state import (
@@ -29,7 +32,8 @@ from supervisor.engines.docker_state import (
     was_asked_to_end,
 )
 from supervisor.engines.host_looks import HostLooks
-from supervisor.errors import SupervisorError
+from supervisor.engines.signalled import Signals
+from supervisor.errors import EngineRefused, SupervisorError
 
 # The SDK gives up first, so that an unanswered call gives its thread back.
 CLIENT_SHARE = 0.8
@@ -67,6 +71,7 @@ class DockerEngine:
         self._record_calls = EngineCalls(host=host, client_timeout_s=self._client_timeout_s, workers=workers)
         self._host_looks = HostLooks(limit_s=timeout_s)
         self._ends = Ends(clock=clock)
+        self._signals = Signals(clock=clock)
         self._streams: set[EventStream] = set()
         self._is_closed = False
 
@@ -79,7 +84,8 @@ class DockerEngine:
         seen = read_container(container, now=self._clock())
         if self._ends.is_marked(name):
             self._ends.meet(name, seen, is_told_to_end=await self._is_told_to_end(name, container, seen))
-        return replace(seen, stopped_by_operator=await self._is_by_operator(name, container, seen))
+        seen = replace(seen, stopped_by_operator=await self._is_by_operator(name, container, seen))
+        return replace(seen, signalled=self._signals.ended(name, seen))
 
     async def start(self, name: str) -> None:
         """Start container `name`, or let it go on if it is paused."""
@@ -95,6 +101,20 @@ class DockerEngine:
     async def restart(self, name: str, *, grace_s: float) -> None:
         """Restart container `name`; once begun, the engine goes through with it whatever becomes of us."""
         await self._end(name, "restart", APIClient.restart, grace_s=grace_s)
+
+    async def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to the first process of container `name`."""
+        what = f"send {number.name} to {name}"
+        self._calls.refuse_if_busy(("signal", name), what)
+        container = await self._existing(name, f"send {number.name} to")
+        seen = read_container(container, now=self._clock())
+        if seen.life is not Life.RUNNING:
+            raise EngineRefused(f"Docker was not asked to {what}: it does not run")
+        self._signals.note(name, seen.instance, number)
+        self._ends.expect(container["Id"], int(number))
+        await self._calls.ask(
+            ("signal", name), what, lambda client: client.kill(container["Id"], int(number)), limit_s=self._timeout_s
+        )
 
     async def cpu_s(self, name: str) -> float | None:
         """Return the CPU seconds of the container's whole control group; None while it does not run."""
@@ -119,6 +139,23 @@ class DockerEngine:
 
         tail = await self._ask_for_record("log", name, f"read the log of {name}", read)
         return tail[-max_bytes:].decode(errors="replace") if max_bytes > 0 else ""
+
+    async def follow_log(self, name: str, *, max_bytes: int) -> Log:
+        """Yield the end of the container's log, and then what it prints, and what one made anew under its name does."""
+        lines = min(max(1, max_bytes), MOST_LINES)
+        container = await self._existing(name, "read the log of")
+        end, stamp = await self._ask_for_record(
+            "log",
+            name,
+            f"read the log of {name}",
+            lambda client: ending(client, container, lines=lines, max_bytes=max_bytes),
+        )
+        yield end
+        place = Place(container["Id"], container["State"]["StartedAt"], stamp)
+        told = follow(lambda: self._find(name), place, host=self._host, connect_timeout_s=self._client_timeout_s)
+        async with contextlib.aclosing(told):
+            async for piece in told:
+                yield piece
 
     async def describe(self, name: str) -> Description:
         """Return how container `name` was made, how it is, and what runs in it."""
@@ -183,6 +220,7 @@ class DockerEngine:
         """Keep nothing more about container `name`."""
         self._ends.drop(name)
         self._host_looks.forget(name)
+        self._signals.forget(name)
         for calls in (self._calls, self._record_calls):
             calls.forget(name)
 
@@ -240,8 +278,9 @@ class DockerEngine:
             return self._ends.is_leaving(container["Id"])
         known = self._ends.verdict(name, seen.instance)
         if known is None:
+            ours = self._signals.lately(name, seen.instance)
             known = await self._look(
-                name, f"tell who stopped {name}", lambda _: was_asked_to_end(container, self._remembered())
+                name, f"tell who stopped {name}", lambda _: was_asked_to_end(container, self._remembered(), ours=ours)
             )
             self._ends.settle(name, seen.instance, was_asked=known)
         return known

@@ -17,6 +17,7 @@ CALL_ECHO_S = 60.0
 # A container that an operator has told to go, and that still runs, is on its way out for so long; then it is watched
 # again like any other.
 LEAVING_S = 60.0
+REPORTED_WITHIN_S = 10.0  # events come within milliseconds, or not at all
 ENDED = (Life.EXITED, Life.CREATED)
 
 
@@ -37,6 +38,7 @@ class Ends:
         self._ours: dict[str, Ours] = {}
         self._marks: dict[str, float | None] = {}  # when a call of an earlier daemon's was over; None: it was cut short
         self._asked_at: dict[str, float] = {}  # by container id: somebody sent a kill or a stop
+        self._expected: list[tuple[str, int, float]] = []  # signals that we are sending: whose event is to come
         self._deaths: dict[str, tuple[str, bool]] = {}  # the instance, and whether somebody asked for its end
 
     def begin(self, name: str, instance: str | None) -> Ours:
@@ -84,9 +86,13 @@ class Ends:
         for known in (self._ours, self._marks, self._deaths):
             known.pop(name, None)
 
+    def expect(self, container_id: str, number: int) -> None:
+        """Take note that we are about to send a signal, which the engine will report like anybody's."""
+        self._expected.append((container_id, number, self._clock()))
+
     def take(self, event: ContainerEvent) -> None:
         """Learn from one event."""
-        if event.is_meant_to_end:
+        if event.is_meant_to_end and not self._is_expected(event):
             self._asked_at[event.id] = self._clock()
             for name in event.names:
                 self._deaths.pop(name, None)  # judged before this was known
@@ -96,6 +102,16 @@ class Ends:
     def forget_kills(self) -> None:
         """Drop the kills seen: an engine that shuts down sends one to every container, and no operator meant it."""
         self._asked_at.clear()
+
+    def _is_expected(self, event: ContainerEvent) -> bool:
+        """Return whether this is the report of a signal of ours; of each there is one."""
+        now = self._clock()
+        self._expected = [each for each in self._expected if now - each[2] < REPORTED_WITHIN_S]
+        found = next((each for each in self._expected if each[:2] == (event.id, event.signal)), None)
+        if found is None or event.action != "kill":
+            return False
+        self._expected.remove(found)
+        return True
 
     def is_leaving(self, container_id: str) -> bool:
         """Whether somebody has lately told this container to go."""

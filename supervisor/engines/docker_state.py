@@ -3,6 +3,7 @@
 Pure: reads what the engine answered and asks it nothing.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -127,8 +128,11 @@ def _restart_policy(container: Attributes) -> str | None:
     return policy["Name"] if policy.get("Name") not in (None, "", "no") else None
 
 
-def was_asked_to_end(container: Attributes, memory: Memory) -> bool:
-    """Return whether somebody, rather than a fault, ended a container."""
+def was_asked_to_end(container: Attributes, memory: Memory, *, ours: Counter[int] | None = None) -> bool:
+    """Return whether somebody, rather than a fault, ended a container.
+
+    `ours` is how often which signal was sent through us: those are no wish for its end.
+    """
     state = container["State"]
     if state["Status"] in REMOVED:
         return True
@@ -141,8 +145,11 @@ def was_asked_to_end(container: Attributes, memory: Memory) -> bool:
         return False
     since = max(started.timestamp(), ended.timestamp() - LONGEST_GRACE_S)
     about_it = [event for event in memory.events if event.id == container["Id"]]
-    if any(_asks(event, exit_code=state["ExitCode"]) for event in about_it if event.at >= since):
+    told = _without(ours or Counter(), [event for event in about_it if event.at >= since])
+    if any(_asks(event, exit_code=state["ExitCode"]) for event in told):
         return not _was_ended_by_engine(about_it, memory)
+    if ours:
+        return False  # a signal through the engine ends its policy too, for this life
     policy = (container["HostConfig"].get("RestartPolicy") or {}).get("Name")
     return policy in TIRELESS_POLICIES
 
@@ -186,6 +193,17 @@ def _was_ended_by_engine(about_it: list[ContainerEvent], memory: Memory) -> bool
     """
     was_started = any(event.action == "start" for event in about_it)
     return memory.goes_back_to_start and not memory.keeps_containers and not was_started
+
+
+def _without(ours: Counter[int], events: list[ContainerEvent]) -> list[ContainerEvent]:
+    """Return the events but for so many kills by each signal: the engine does not tell whose they were."""
+    left, told = ours.copy(), list[ContainerEvent]()
+    for event in events:
+        if event.action == "kill" and event.signal is not None and left[event.signal] > 0:
+            left[event.signal] -= 1
+        else:
+            told.append(event)
+    return told
 
 
 def _number(text: str | None) -> int | None:

@@ -1,11 +1,12 @@
 """No engine at all: the target is watched, and starting and stopping it is somebody else's business."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Mapping
 from typing import NoReturn
 
 from supervisor.core.observations import EngineSeen, Life
-from supervisor.engines.base import Changed, Description
+from supervisor.engines.base import Changed, Description, Log
 from supervisor.errors import EngineRefused
 
 
@@ -28,6 +29,10 @@ class NoEngine:
         """Refuse."""
         _refuse(name, "restart")
 
+    async def signal(self, name: str, number: signal.Signals) -> None:
+        """Refuse."""
+        _refuse(name, f"send {number.name} to")
+
     async def cpu_s(self, name: str) -> float | None:  # noqa: ARG002 - the Protocol's
         """Return None: nobody can tell."""
         return None
@@ -35,6 +40,10 @@ class NoEngine:
     async def log_tail(self, name: str, *, max_bytes: int) -> str:  # noqa: ARG002 - the Protocol's
         """Return nothing."""
         return ""
+
+    def follow_log(self, name: str, *, max_bytes: int) -> Log:  # noqa: ARG002 - the Protocol's
+        """Refuse."""
+        _refuse(name, "read the log of")
 
     async def describe(self, name: str) -> Description:  # noqa: ARG002 - the Protocol's
         """Return an empty description."""

@@ -7,23 +7,28 @@ whoever wants a program stopped says so to us.
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Container, Coroutine, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from loguru import logger
 
 from supervisor.core.observations import EngineSeen, Life
-from supervisor.engines.base import Changed, Description
+from supervisor.engines.base import Changed, Description, Log
 from supervisor.engines.circumstances import MISSING
 from supervisor.engines.host_looks import HostLooks
 from supervisor.engines.masked import without_secrets
 from supervisor.engines.process_child import Child, Program, Record, load, save, why_not
 from supervisor.engines.process_facts import NO_PROGRAM, depends_on, read_facts, read_program
+from supervisor.engines.process_log import Life as LogLife
+from supervisor.engines.process_log import follow
 from supervisor.engines.rotate import rotate, tail
+from supervisor.engines.signalled import Signals
 from supervisor.engines.waits import processes
 from supervisor.errors import EngineRefused, EngineUnreachable, TargetMissing
 
@@ -68,6 +73,9 @@ class ProcessEngine:
         self._unrotated: set[str] = set()
         self._pidfds: dict[str, int] = {}
         self._host_looks = HostLooks(limit_s=LOOK_AROUND_S)
+        self._signals = Signals(clock=clock)
+        self._began: dict[str, int] = {}  # how long the log was when it was started last
+        self._readers = itertools.count()
         self._changes: asyncio.Queue[Changed] = asyncio.Queue()
 
     async def inspect(self, name: str) -> EngineSeen:
@@ -77,7 +85,8 @@ class ProcessEngine:
             return EngineSeen(life=Life.MISSING)
         child, refusal = self._child(name), self._refusals.get(name, "")
         record = child.record if child else None
-        return read_program(program, record, refusal, inherited=os.environ, now=self._clock())
+        seen = read_program(program, record, refusal, inherited=os.environ, now=self._clock())
+        return replace(seen, signalled=self._signals.ended(name, seen))
 
     async def start(self, name: str) -> None:
         """Run program `name`."""
@@ -90,6 +99,17 @@ class ProcessEngine:
     async def restart(self, name: str, *, grace_s: float) -> None:
         """Stop `name` if it runs, and run it."""
         await self._act(name, "restart", lambda: self._restart(name, grace_s=grace_s))
+
+    async def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to program `name` itself, and to nothing that it forked."""
+        seen = await self.inspect(name)
+        if self._program(name) and seen.pid is None:
+            raise EngineRefused(f"cannot send {number.name} to {name}: it does not run")
+        self._signals.note(name, seen.instance, number)
+        try:
+            os.kill(seen.pid or 0, number)
+        except OSError as error:
+            raise EngineRefused(f"cannot send {number.name} to {name}: {error.strerror}") from error
 
     async def cpu_s(self, name: str) -> float | None:
         """Return the CPU seconds of program `name` and of what it forked; None while it does not run."""
@@ -108,6 +128,27 @@ class ProcessEngine:
             raise EngineUnreachable(f"did not read the log of {name}: its disk does not answer") from error
         except OSError as error:
             raise EngineRefused(f"cannot read the log of {name}: {error}") from error
+
+    async def follow_log(self, name: str, *, max_bytes: int) -> Log:
+        """Yield the end of the log of program `name`, and then what it prints."""
+        self._program(name)
+        reader = f"{name}.log {next(self._readers)}"
+
+        async def do(work: Callable[[], bytes]) -> bytes:
+            try:
+                return await self._host_looks.do(reader, work)
+            except TimeoutError as error:
+                raise EngineUnreachable(f"did not read the log of {name}: its disk does not answer") from error
+            except OSError as error:
+                raise EngineRefused(f"cannot read the log of {name}: {error}") from error
+
+        told = follow(self._log(name), max_bytes=max_bytes, life=lambda: self._life(name), do=do)
+        try:
+            async with contextlib.aclosing(told):
+                async for piece in told:
+                    yield piece
+        finally:
+            self._host_looks.forget(reader)
 
     async def describe(self, name: str) -> Description:
         """Return how program `name` is run, how it is, and what it has become: itself and what it forked."""
@@ -163,6 +204,7 @@ class ProcessEngine:
         """Keep nothing more about program `name`, which runs on; until it has ended, its log is looked after."""
         self._refusals.pop(name, None)
         self._host_looks.forget(name)
+        self._signals.forget(name)
         self._child(name)
         self._leave(name)
 
@@ -226,10 +268,16 @@ class ProcessEngine:
                 " that we may not signal, or the kernel holds it over a device that does not answer (see `dmesg`)"
             )
 
+    def _life(self, name: str) -> LogLife | None:
+        """Return which life of it runs, and how long the log was when it began, where that was with us."""
+        child = self._child(name)
+        return None if child is None else (f"{child.pid}@{child.record.started_at}", self._began.get(name, 0))
+
     def _spawn(self, name: str) -> None:
         program, log = self._program(name), self._log(name)
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
+            self._began[name] = log.stat().st_size if log.exists() else 0
             child = Child.spawn(program, log=log, now=self._clock())
         except OSError as error:
             self._refusals[name] = f"cannot run {without_secrets(program.command[0])!r}: {why_not(error, program)}"

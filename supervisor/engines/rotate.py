@@ -27,7 +27,7 @@ async def rotate(log: Path, *, max_bytes: int, backups: int) -> bool:
         with log.open("rb") as source, part.open("wb", buffering=0) as copy:
             await _copy_end(source, copy, max_bytes=max_bytes)
             _shift(log, backups=backups)
-            part.replace(_backup(log, 1))
+            part.replace(backup(log, 1))
             copy.write(source.read(CHUNK_BYTES))  # written meanwhile; what comes after this is lost
             os.truncate(log, 0)
     finally:
@@ -38,7 +38,7 @@ async def rotate(log: Path, *, max_bytes: int, backups: int) -> bool:
 def tail(log: Path, *, max_bytes: int) -> bytes:
     """Return the last `max_bytes`, out of the newest backup too if the log has just been emptied."""
     end = _end(log, max_bytes=max_bytes)
-    return _end(_backup(log, 1), max_bytes=max_bytes - len(end)) + end
+    return _end(backup(log, 1), max_bytes=max_bytes - len(end)) + end
 
 
 def _is_larger(log: Path, max_bytes: int) -> bool:
@@ -47,8 +47,8 @@ def _is_larger(log: Path, max_bytes: int) -> bool:
 
 def _shift(log: Path, *, backups: int) -> None:
     for number in range(backups - 1, 0, -1):
-        if _backup(log, number).exists():
-            _backup(log, number).replace(_backup(log, number + 1))
+        if backup(log, number).exists():
+            backup(log, number).replace(backup(log, number + 1))
 
 
 async def _copy_end(source: BinaryIO, copy: BinaryIO, *, max_bytes: int) -> None:
@@ -68,5 +68,6 @@ def _end(log: Path, *, max_bytes: int) -> bytes:
         return file.read(max_bytes)
 
 
-def _backup(log: Path, number: int) -> Path:
+def backup(log: Path, number: int) -> Path:
+    """Return where the log is moved, as the newest of its backups or an older one."""
     return log.with_name(f"{log.name}.{number}")

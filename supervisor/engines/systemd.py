@@ -4,6 +4,8 @@ It needs the system bus, and the right to start, stop, restart and kill just the
 """
 
 import asyncio
+import contextlib
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
@@ -14,10 +16,11 @@ from loguru import logger
 
 from supervisor.core.observations import EngineSeen, Life
 from supervisor.engines import systemd_cgroup, systemd_journal
-from supervisor.engines.base import Changed, Description
+from supervisor.engines.base import Changed, Description, Log
 from supervisor.engines.circumstances import HIDDEN, MISSING, Executable
 from supervisor.engines.docker_ends import ENDED, Ends
 from supervisor.engines.host_looks import HostLooks
+from supervisor.engines.signalled import Signals
 from supervisor.engines.systemd_acts import DONE, act, why_not
 from supervisor.engines.systemd_bus import Connection, SystemBus
 from supervisor.engines.systemd_ends import EXEC, SET_UP, set_up_failure
@@ -27,6 +30,7 @@ from supervisor.engines.systemd_state import (
     instance_of,
     is_leaving,
     is_missing,
+    life_of,
     program,
     read_unit,
 )
@@ -64,6 +68,7 @@ class SystemdEngine:
         self._journalctl = journalctl
         self._host_looks = HostLooks(limit_s=timeout_s)
         self._ends = Ends(clock=clock)
+        self._signals = Signals(clock=clock)
         self._last: dict[str, EngineSeen] = {}
         self._acts: dict[str, tuple[str, asyncio.Task[None]]] = {}
         self._is_closed = False
@@ -82,6 +87,7 @@ class SystemdEngine:
             self._ends.meet(name, seen, is_told_to_end=is_leaving(unit))
         if seen.life is not Life.PAUSED and self._ends.is_ours(name, seen):
             seen = replace(seen, stopped_by_operator=False)
+        seen = replace(seen, signalled=self._signals.ended(name, seen))
         if seen.instance is not None:
             self._last[name] = seen
         return seen
@@ -97,6 +103,15 @@ class SystemdEngine:
     async def restart(self, name: str, *, grace_s: float) -> None:
         """Restart unit `name`; once begun, systemd goes through with it whatever becomes of us."""
         await self._alone(name, "restart", lambda: self._end(name, "restart", grace_s=grace_s))
+
+    async def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to the main process of unit `name`."""
+        unit = await self._existing(name, f"send {number.name} to")
+        what = f"send {number.name} to {name}"
+        if life_of(unit) is not Life.RUNNING:
+            raise EngineRefused(f"systemd did not {what}: it does not run")
+        self._signals.note(name, instance_of(unit), number)
+        await self._bus.call("KillUnit", "ssi", name, "main", int(number), what=what)
 
     async def cpu_s(self, name: str) -> float | None:
         """Return the CPU seconds of the unit's whole control group; None while it does not run."""
@@ -114,6 +129,16 @@ class SystemdEngine:
         return await systemd_journal.tail(
             unit["Id"], max_bytes=max_bytes, limit_s=self._timeout_s, journalctl=self._journalctl
         )
+
+    async def follow_log(self, name: str, *, max_bytes: int) -> Log:
+        """Yield the end of what the unit's processes printed, and then what they print."""
+        unit = await self._existing(name, "read the log of")
+        told = systemd_journal.follow(
+            unit["Id"], max_bytes=max_bytes, limit_s=self._timeout_s, journalctl=self._journalctl
+        )
+        async with contextlib.aclosing(told):
+            async for piece in told:
+                yield piece
 
     async def describe(self, name: str) -> Description:
         """Return how unit `name` is made, how it is, and what runs in it."""
@@ -157,6 +182,7 @@ class SystemdEngine:
         self._ends.drop(name)
         self._last.pop(name, None)
         self._host_looks.forget(name)
+        self._signals.forget(name)
 
     async def close(self) -> None:
         """Let go of the bus; what systemd has begun for us it ends by itself."""

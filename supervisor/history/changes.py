@@ -11,6 +11,7 @@ from supervisor.history.connection import Connection
 
 KEPT = 10_000  # transitions, and acts
 PRUNED_EVERY = 100  # of them
+SIGNAL = "signal "  # before the name of what was sent, as the verb of an act
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,14 @@ def transitions(database: Connection, target: str, *, limit: int) -> list[dict[s
     return [each for each in told if each is not None]
 
 
+def acts(database: Connection, target: str, *, limit: int) -> list[dict[str, Any]]:
+    """Return the last things that were done to `target`, newest first."""
+    columns = ", ".join(rows.ACT_COLUMNS)
+    select = f"SELECT {columns} FROM acts WHERE target = ? ORDER BY id DESC LIMIT ?"  # noqa: S608
+    told = [rows.act(row) for row in database.execute(select, (target, limit))]
+    return [each for each in told if each is not None]
+
+
 def begin(database: Connection, row: tuple[str, str, bool, str]) -> int:
     """Write down an act that is about to be done, and return its number."""
     insert = "INSERT INTO acts (target, verb, by_operator, began_at) VALUES (?, ?, ?, ?)"
@@ -59,7 +68,9 @@ def remember(database: Connection, target: str, *, window_s: float) -> Memory:
     last = database.execute("SELECT after FROM transitions WHERE target = ? ORDER BY id DESC LIMIT 1", (target,))
     row = last.fetchone()
     phase = Phase(row[0]) if row and row[0] in set(Phase) else None
-    latest = "SELECT ended_at, by_operator FROM acts WHERE target = ? ORDER BY id DESC LIMIT 1"
+    # Whatever ends by a signal that an operator sends through us is started again by us.
+    asked_for = f"by_operator AND verb NOT LIKE '{SIGNAL}%'"
+    latest = f"SELECT ended_at, {asked_for} FROM acts WHERE target = ? ORDER BY id DESC LIMIT 1"  # noqa: S608
     ended_at, asked = database.execute(latest, (target,)).fetchone() or ("", True)
     over = rows.time(ended_at)
     called = (

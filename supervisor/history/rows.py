@@ -18,6 +18,7 @@ from supervisor.core.statements import Statement, Witness
 MOST_SECONDS = 1000  # of one kind; far more than is ever kept
 LONGEST_SAYS = 300
 FIRST_YEAR, LAST_YEAR = 1970, 9000
+ACT_COLUMNS = ("began_at", "verb", "by_operator", "ended_at", "outcome", "counts")
 COLUMNS = ("at", "before", "after", "verdict", "reason", "message", "statements", "incident")
 
 
@@ -41,6 +42,23 @@ def transition(row: Sequence[Any]) -> dict[str, Any] | None:
     if at is None:
         return None
     return {**told, "at": iso(at), "statements": _statements(told["statements"])}
+
+
+def act(row: Sequence[Any]) -> dict[str, Any] | None:
+    """Return a row of `ACT_COLUMNS` as people are told it; None where it cannot be read."""
+    told = dict(zip(ACT_COLUMNS, row, strict=True))
+    began_at, ended_at = time(told["began_at"]), time(told["ended_at"])
+    if began_at is None:
+        return None
+    outcome = told["outcome"]
+    return {
+        "began_at": iso(began_at),
+        "ended_at": None if ended_at is None else iso(ended_at),
+        "verb": str(told["verb"]),
+        "by_operator": bool(told["by_operator"]),
+        "outcome": None if outcome is None else str(outcome),
+        "counts": bool(told["counts"]),
+    }
 
 
 def baseline_text(baseline: Baseline) -> str:

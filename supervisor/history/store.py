@@ -89,6 +89,15 @@ class Store:
         row = (target, act.verb, act.by_operator, _now())
         return await self._call(lambda database: changes.begin(database, row))
 
+    async def begin_signal(self, target: str, name: str) -> int:
+        """Write down that an operator's signal is about to be sent; return the number of that act."""
+        row = (target, f"{changes.SIGNAL}{name}", True, _now())
+        return await self._call(lambda database: changes.begin(database, row))
+
+    async def acts(self, target: str, *, limit: int) -> list[dict[str, Any]]:
+        """Return the last things that were done to `target`, newest first."""
+        return await self._call(lambda database: changes.acts(database, target, limit=limit))
+
     async def end(self, number: int, outcome: str, *, counts: bool = True) -> None:
         """Write down how act `number` ended; `counts` False where nothing was tried after all."""
         at, said = _now(), rows.text(outcome)
@@ -137,8 +146,12 @@ class Store:
         await self._call(lambda database: holds.keep(database, hold))
 
     async def drop_hold(self, target: str) -> None:
-        """Forget the hold on `target`, if there is one."""
-        await self._call(lambda database: holds.drop(database, target))
+        """Forget the hold on `target`, if there is one, and that it is drained."""
+        await self._call(lambda database: holds.release(database, target))
+
+    async def drop_drain(self, target: str) -> None:
+        """Forget that `target` is drained; a hold on it stands."""
+        await self._call(lambda database: holds.drop(database, target, drains=True))
 
     def close(self) -> None:
         """Let what is under way come to its end, for as long as any call may take, and close the file."""

@@ -33,6 +33,9 @@ def say(snapshot: Snapshot, *, now: float, patience_s: float) -> str | None:
     A backend that is drained or stopped by a person has HAProxy's own words for that, and keeps what it is serving.
     """
     state = snapshot.state
+    if snapshot.drain is not None and state.phase is not Phase.STOPPED:
+        down = state.phase in (Phase.BACKOFF, Phase.FAILED)
+        return f"drain down #{_why(snapshot)}" if down else "drain 0%"
     match state.phase:
         case Phase.UNKNOWN if now - state.since < patience_s:
             return None
@@ -43,7 +46,12 @@ def say(snapshot: Snapshot, *, now: float, patience_s: float) -> str | None:
         case phase if phase.is_routable:
             return f"ready up {max(1, round(100 * weight(snapshot, now=now)))}%"
         case _:
-            return f"ready down #{_printable(f'{state.judgement.verdict}: {state.judgement.message}')}"
+            return f"ready down #{_why(snapshot)}"
+
+
+def _why(snapshot: Snapshot) -> str:
+    judgement = snapshot.state.judgement
+    return _printable(f"{judgement.verdict}: {judgement.message}")
 
 
 def _printable(text: str) -> str:

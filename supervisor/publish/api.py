@@ -7,7 +7,6 @@ incidents are in `operations.py`, what load balancers ask in `balancers.py`, eve
 import hmac
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from starlette.applications import Starlette
@@ -17,33 +16,23 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from supervisor.core.events import Verb
-from supervisor.core.liveness import Clocks, Snapshot, Word, word
+from supervisor.core.liveness import Clocks, Word, word
 from supervisor.core.observations import TrafficSeen
 from supervisor.publish import openapi
-from supervisor.publish.answers import Refusal, answer_document, answer_error, fail, no_such, refuse
-from supervisor.publish.asked import number
+from supervisor.publish.answers import Refusal, answer_document, answer_error, fail, refuse
+from supervisor.publish.asked import DEFAULT_WAIT_S, flag, known, wait_s
 from supervisor.publish.balancers import Balancers
 from supervisor.publish.board import Board
+from supervisor.publish.logs import Logs
 from supervisor.publish.operations import Holds, Incidents, Operations
-from supervisor.publish.past import History, Past
+from supervisor.publish.past import Past
 from supervisor.publish.reloads import Reloads, Rereads
 from supervisor.publish.reports import MAX_BODY_BYTES, MAX_ERROR, BadReportError, parse, printable, target_of
+from supervisor.publish.services import History, Outcome, Services
 from supervisor.publish.streams import Streams
+from supervisor.publish.tending import Tending
 from supervisor.publish.turnstile import Turnstile
 from supervisor.publish.why import TRANSITIONS, why
-
-MAX_WAIT_S = 600.0
-DEFAULT_WAIT_S = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How an operator's request ended: `done`, `already`, `failed` or `pending`; `stopped` had to make way for it."""
-
-    outcome: str
-    message: str
-    stopped: tuple[str, ...] = ()
-
 
 Operate = Callable[[str, Verb, float, bool], Awaitable[Outcome]]  # ... and whether it drains first
 Report = Callable[[str, TrafficSeen], bool]  # False: there is no such target
@@ -66,6 +55,7 @@ class Api:
         holds: Holds,
         incidents: Incidents,
         rereads: Rereads,
+        services: Services,
         token: str,
         clocks: Callable[[], Clocks] = _clocks,
     ) -> None:
@@ -83,7 +73,9 @@ class Api:
         self._streams = Streams(board)
         self._described = openapi.document()
         self._balancers = Balancers(board)
-        self._past = Past(board, history=history, turnstile=turnstile)
+        self._past = Past(board, history=history, acts=services.acts, turnstile=turnstile)
+        self._tending = Tending(board, services=services, authorize=self._authorize)
+        self._logs = Logs(board, services=services, authorize=self._authorize)
 
     def app(self, *, trusted: bool) -> Starlette:
         """Return the application; `trusted` where whoever can connect may also change things (the unix socket)."""
@@ -98,7 +90,9 @@ class Api:
             Route("/v1/status", self._status),
             Route("/v1/targets/{name}/why", self._turnstile.through(self._why)),
             *self._reloads.routes(),
+            *self._logs.routes(),
             *self._operations.routes(),  # before the verbs, whose route would take `hold` for one
+            *self._tending.routes(),
             Route("/v1/targets/{name}/{verb}", self._target, methods=["POST"]),
             Route("/v1/observations", self._observations, methods=["POST"]),
         ]
@@ -113,6 +107,7 @@ class Api:
     def end(self) -> None:
         """Let go whoever is being told for as long as we live."""
         self._board.feed.end()
+        self._logs.end()
 
     async def _livez(self, _: Request) -> Response:
         if self._board.ticks:
@@ -144,7 +139,7 @@ class Api:
         return JSONResponse(self._board.status())
 
     async def _why(self, request: Request) -> Response:
-        snapshot, clocks = self._known(request), self._clocks()
+        snapshot, clocks = known(request, self._board), self._clocks()
         transitions = await self._history(snapshot.name, TRANSITIONS)
         return answer_document(why(snapshot, clocks=clocks, transitions=transitions))
 
@@ -163,19 +158,12 @@ class Api:
                 unknown[printable(each.backend, most=MAX_ERROR)] = None
         return JSONResponse({"taken": taken, "unknown": list(unknown)}, status_code=202)
 
-    def _known(self, request: Request) -> Snapshot:
-        snapshot = self._board.believed(request.path_params["name"])
-        if snapshot is None:
-            raise no_such("target", request.path_params["name"], [each.name for each in self._board.snapshots])
-        return snapshot
-
     async def _target(self, request: Request) -> Response:
         self._authorize(request)
-        name = self._known(request).name
+        name = known(request, self._board).name
         verb = _verb(request.path_params["verb"])
-        wait_s = _wait_s(request.query_params.get("wait_s"))
-        drains = _drains(request.query_params.get("drain"))
-        outcome = await self._operate(name, verb, wait_s, drains)
+        within_s, drains = wait_s(request, usual_s=DEFAULT_WAIT_S), flag(request, "drain", usual=True)
+        outcome = await self._operate(name, verb, within_s, drains)
         after = self._board.find(name)  # it may be watched no more
         state = word(after.state) if after else Word.UNKNOWN
         told = {"name": name, "verb": str(verb), "outcome": outcome.outcome, "message": outcome.message}
@@ -216,21 +204,5 @@ def _verb(word: str) -> Verb:
     try:
         return Verb(word)
     except ValueError as error:
-        known = ", ".join([*Verb, "hold", "release"])
-        raise Refusal(404, "NoSuchVerb", f"cannot {word} a target; known are {known}") from error
-
-
-def _drains(text: str | None) -> bool:
-    """Return whether whoever is being served may be served to the end first: so it is unless somebody is in a hurry."""
-    if text not in (None, "0", "1"):
-        raise HTTPException(400, f"drain = {text!r} must be 1 (the default) or 0")
-    return text != "0"
-
-
-def _wait_s(text: str | None) -> float:
-    if text is None:
-        return DEFAULT_WAIT_S
-    wait_s = number("wait_s", text, float, what="a number of seconds")
-    if not 0 <= wait_s <= MAX_WAIT_S:
-        raise HTTPException(400, f"wait_s = {text} must lie between 0 and {MAX_WAIT_S:g} seconds")
-    return wait_s
+        verbs = ", ".join([*Verb, "hold", "release", "drain", "probe", "signal"])
+        raise Refusal(404, "NoSuchVerb", f"cannot {word} a target; known are {verbs}") from error

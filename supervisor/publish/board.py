@@ -236,7 +236,7 @@ class Board:
             "state": str(liveness.word(state)),
             "phase": str(state.phase),
             "verdict": str(state.judgement.verdict),
-            "routable": state.phase.is_routable,
+            "routable": snapshot.is_routable,
             "reason": state.judgement.reason,
             "summary": liveness.summary(snapshot, now=now),
             "pid": engine.pid if engine and running else None,
@@ -248,7 +248,15 @@ class Board:
             "cause": str(state.diagnosis.cause) if state.diagnosis else None,
             "incident": snapshot.incident,
             "held": self._held(snapshot),
+            "drained": self._drained(snapshot),
         }
+
+    def _drained(self, snapshot: Snapshot) -> dict[str, Any] | None:
+        drain = snapshot.drain
+        if drain is None:
+            return None
+        until = self._clocks.iso(drain.until)
+        return {"message": drain.message, "until": until, "serves_nobody": snapshot.serves_nobody}
 
     def _held(self, snapshot: Snapshot) -> dict[str, Any] | None:
         held = snapshot.restraint

@@ -8,9 +8,11 @@ from typing import Any
 
 from supervisor import __version__
 from supervisor.core.events import Verb
-from supervisor.publish.asked import MOST, USUAL_LIMIT
+from supervisor.publish.asked import DEFAULT_WAIT_S, MAX_WAIT_S, MOST, USUAL_LIMIT
 from supervisor.publish.liveness_schema import Schema
+from supervisor.publish.logs import MOST_BYTES, MOST_LINES, USUAL_BYTES
 from supervisor.publish.openapi_schemas import SCHEMAS
+from supervisor.publish.tending import PROBED_WITHIN_S, SIGNALS
 
 DESCRIPTION = """Which model server may be sent a request, what is believed of every target, and the few things an
 operator may ask for. Everybody may read. Changes and reports come in by the unix socket, or with the token over the
@@ -20,6 +22,7 @@ ERRORS = {
     "401": "The token is missing or wrong.",
     "403": "No token is set, so changes come in by the unix socket only.",
     "404": "The name stands for nothing; the message lists those that do.",
+    "409": "It has no log that can be read; the message says why.",
     "413": "The body is too long.",
     "422": "The settings cannot be used, and nothing has changed; the message is what --check says, a line each.",
     "503": "Not now.",
@@ -62,7 +65,13 @@ def _paths() -> dict[str, dict[str, Any]]:
         "/v1/history": {"get": _get("How targets came to be where they are", "History", "400", "404", "503", *_LISTED)},
         "/v1/targets/{name}/why": {"get": _get("Why a target is where it is", "Why", "404", "503", _NAME)},
         "/v1/targets/{name}/hold": {"post": _change("Keep from acting on a target", "Held", _NAME, *_HELD)},
-        "/v1/targets/{name}/release": {"post": _change("End the hold on a target", "Released", _NAME)},
+        "/v1/targets/{name}/drain": {
+            "post": _change("Take a target out of rotation", "Drained", _NAME, *_HELD, _within("Its users' ends.", 0))
+        },
+        "/v1/targets/{name}/probe": {"post": _probe()},
+        "/v1/targets/{name}/signal": {"post": _change("Send a target a signal", "Signalled", _NAME, _SIGNAL)},
+        "/v1/targets/{name}/log": {"get": _log()},
+        "/v1/targets/{name}/release": {"post": _change("End the hold on a target, and its drain", "Released", _NAME)},
         "/v1/targets/{name}/{verb}": {"post": _verb()},
         "/v1/pause": {"post": _change("Keep from acting on any target", "Paused", *_HELD)},
         "/v1/resume": {"post": _change("End the pause", "Resumed")},
@@ -168,6 +177,52 @@ _HELD = (
 )
 
 
+_SIGNAL = {
+    **_in_query("signal", "Its name, with SIG before it or without.", {"type": "string", "enum": list(SIGNALS)}),
+    "required": True,
+}
+
+
+def _within(what: str, usual_s: float) -> Schema:
+    schema = {"type": "number", "minimum": 0, "maximum": MAX_WAIT_S, "default": usual_s}
+    return _in_query("wait_s", f"For how many seconds to wait. {what}", schema)
+
+
+def _flag(name: str, description: str, *, usual: str = "0") -> Schema:
+    return _in_query(name, description, {"type": "string", "enum": ["0", "1"], "default": usual})
+
+
+def _probe() -> dict[str, Any]:
+    return _change(
+        "Send a target one canary now, where that hurts nobody",
+        "Probed",
+        _NAME,
+        _within("The answer.", PROBED_WITHIN_S),
+        _flag("patient", "1: wait for a free slot first."),
+        _flag("wake", "1: even if that wakes it."),
+    )
+
+
+def _log() -> dict[str, Any]:
+    said = (
+        "The end of it. With follow=1 it does not end: what is printed comes as it is printed, a restart of the target"
+        " is told in a line, and a reader that takes nothing for 10 s is hung up on."
+    )
+    most: Schema = {"type": "integer", "minimum": 0, "maximum": MOST_BYTES, "default": USUAL_BYTES}
+    parameters = (
+        _NAME,
+        _in_query("bytes", "The last so many; where lines are asked for, as many as they take.", most),
+        _in_query("lines", "The last so many.", {"type": "integer", "minimum": 0, "maximum": MOST_LINES}),
+        _flag("follow", "1: go on with what is printed."),
+    )
+    responses = {
+        "200": {"description": said, "content": {"text/plain": {"schema": {"type": "string"}}}},
+        **_refusals(("400", "404", "409", "503", *CHANGES)),
+    }
+    told = _read("What a target printed, which may hold its users' words", responses, parameters)
+    return {**told, "security": [{"token": []}, {}]}
+
+
 def _liveness() -> dict[str, Any]:
     until = {"description": "expires_at, also of an unchanged document.", "schema": {"type": "string"}}
     headers = {"ETag": {"schema": {"type": "string"}}, "Liveness-Expires-At": until}
@@ -215,15 +270,13 @@ def _ready() -> dict[str, Any]:
 
 
 def _verb() -> dict[str, Any]:
-    wait = {"type": "number", "minimum": 0, "maximum": 600, "default": 60}
-    drain = {"type": "string", "enum": ["0", "1"], "default": "1"}
     return _change(
         "Start, stop or restart a target",
         "Outcome",
         _NAME,
         _in_path("verb", "What to do.", enum=[str(each) for each in Verb]),
-        _in_query("wait_s", "How long to wait for the outcome, in seconds.", wait),
-        _in_query("drain", "1: whoever is being served may be served to the end first.", drain),
+        _within("The outcome.", DEFAULT_WAIT_S),
+        _flag("drain", "1: whoever is being served may be served to the end first.", usual="1"),
     )
 
 

@@ -1,5 +1,6 @@
 """The shapes of what the HTTP face answers, but for the liveness document, for its OpenAPI description."""
 
+from supervisor.core.observations import Reply
 from supervisor.core.restraint import Curb
 from supervisor.core.state import Phase
 from supervisor.publish.liveness_schema import (
@@ -99,7 +100,21 @@ TRANSITION = record(
 TOLD_TRANSITION = {**TRANSITION, "required": ["target", *TRANSITION["required"]]} | {
     "properties": {"target": NAME, **TRANSITION["properties"]}
 }
-HISTORY = record({"transitions": several(TOLD_TRANSITION, "Newest first.")})
+ACT = record(
+    {
+        "target": NAME,
+        "began_at": time("When it was begun: it is written down before it is done."),
+        "ended_at": time("When it ended.", unless="it has not, or the supervisor did not live to see it"),
+        "verb": text("start, stop, restart, or signal and its name."),
+        "by_operator": flag("Whether an operator asked for it."),
+        "outcome": maybe("done, or why not. null: not known."),
+        "counts": flag("Whether it spends the budget of restarts, where it is one of the supervisor's own."),
+    },
+    "Something that was done to a target, or was about to be.",
+)
+HISTORY = record(
+    {"transitions": several(TOLD_TRANSITION, "Newest first."), "acts": several(ACT, "Newest first, as many.")}
+)
 WHY = record(
     {
         "name": NAME,
@@ -135,6 +150,16 @@ HELD = {
         "until": time("Until when.", unless="until somebody lifts it"),
     },
 }
+DRAINED = {
+    "type": ["object", "null"],
+    "description": "By which word of an operator's it is out of rotation. null: it is not.",
+    "required": ["message", "until", "serves_nobody"],
+    "properties": {
+        "message": text("For people."),
+        "until": time("Until when.", unless="until it is released"),
+        "serves_nobody": flag("Whether whoever it served has been served to the end, as far as can be seen."),
+    },
+}
 TARGET = record(
     {
         "name": NAME,
@@ -154,6 +179,7 @@ TARGET = record(
         "cause": maybe("What is behind its trouble. null: none, or nobody has looked yet."),
         "incident": maybe("The id of the trouble it is in."),
         "held": HELD,
+        "drained": DRAINED,
     }
 )
 STATUS = record(
@@ -186,7 +212,37 @@ OUTCOME = record(
 )
 UNTIL = time("When it ends.", unless="it lasts until it is released")
 HELD_NOW = record({"name": NAME, "held": {"const": True}, "until": UNTIL})
-RELEASED = record({"name": NAME, "released": flag("false: there was no hold.")})
+RELEASED = record({"name": NAME, "released": flag("false: it was neither held nor drained.")})
+DRAINED_NOW = record(
+    {
+        "name": NAME,
+        "drained": flag("false: it was released while this was waited for."),
+        "until": UNTIL,
+        "serves_nobody": flag("Whether whoever it served has been served to the end, as far as can be seen."),
+    }
+)
+PROBED = record(
+    {
+        "name": NAME,
+        "asked": flag("Whether a canary was sent, or was out already; detail says why not."),
+        "ok": flag("Whether it answered well; where it was not asked, whether it is believed to be well."),
+        "verdict": VERDICT,
+        "state": STATE,
+        "reply": {"type": ["string", "null"], "enum": [*map(str, Reply), None], "description": "null: none yet."},
+        "first_token_ms": number("How long the first token took, in milliseconds.", unless="no answer", minimum=0),
+        "detail": text("For people."),
+    },
+    "What came of a probe.",
+)
+SIGNALLED = record(
+    {
+        "name": NAME,
+        "signal": text("Its whole name."),
+        "outcome": text("Whether it was sent.", enum=["done", "failed"]),
+        "message": text("What to expect of it, or why it was not sent."),
+        "state": STATE,
+    }
+)
 PAUSED = record({"paused": {"const": True}, "until": UNTIL, "under_way": several(NAME, "What is let come to its end.")})
 RESUMED = record({"resumed": flag("false: there was no pause.")})
 HOLD = record(
@@ -195,6 +251,7 @@ HOLD = record(
         "since": time("When it began."),
         "until": UNTIL,
         "why": text("As the operator said."),
+        "drains": flag("Whether it is out of rotation by that."),
     }
 )
 HOLDS = record({"holds": several(HOLD), "under_way": several(NAME, "What something is being done to now.")})
@@ -296,6 +353,9 @@ SCHEMAS: dict[str, Schema] = {
     "Outcome": OUTCOME,
     "Held": HELD_NOW,
     "Released": RELEASED,
+    "Drained": DRAINED_NOW,
+    "Probed": PROBED,
+    "Signalled": SIGNALLED,
     "Paused": PAUSED,
     "Resumed": RESUMED,
     "Holds": HOLDS,

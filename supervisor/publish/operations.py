@@ -6,7 +6,6 @@ It checks what is asked for and passes it on to whoever holds us back and whoeve
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -14,12 +13,9 @@ from starlette.routing import Route
 from supervisor.core.liveness import iso
 from supervisor.core.restraint import EVERY, Hold
 from supervisor.publish.answers import Refusal, answer_document, no_such, unreadable
-from supervisor.publish.asked import limit_of, number
+from supervisor.publish.asked import for_s, hold_until, limit_of, why
 from supervisor.publish.board import Board
 from supervisor.publish.turnstile import Turnstile
-
-LONGEST_HOLD_S = 31_536_000.0  # a year; whoever means longer gives no end
-MOST_OF_WHY = 200  # characters
 
 
 class Holds(Protocol):
@@ -92,8 +88,8 @@ class Operations:
     async def _hold(self, request: Request) -> Response:
         self._authorize(request)
         name = self._known(request.path_params["name"])
-        hold = await self._holds.hold(name, for_s=_for_s(request), why=_why(request))
-        return JSONResponse({"name": name, "held": True, "until": _until(hold)})
+        hold = await self._holds.hold(name, for_s=for_s(request), why=why(request))
+        return JSONResponse({"name": name, "held": True, "until": hold_until(hold)})
 
     async def _release(self, request: Request) -> Response:
         self._authorize(request)
@@ -104,8 +100,8 @@ class Operations:
 
     async def _pause(self, request: Request) -> Response:
         self._authorize(request)
-        hold = await self._holds.hold(EVERY, for_s=_for_s(request), why=_why(request))
-        return JSONResponse({"paused": True, "until": _until(hold), "under_way": list(self._holds.under_way())})
+        hold = await self._holds.hold(EVERY, for_s=for_s(request), why=why(request))
+        return JSONResponse({"paused": True, "until": hold_until(hold), "under_way": list(self._holds.under_way())})
 
     async def _resume(self, request: Request) -> Response:
         self._authorize(request)
@@ -141,27 +137,11 @@ class Operations:
         return name
 
 
-def _for_s(request: Request) -> float | None:
-    text = request.query_params.get("for_s")
-    if text is None:
-        return None
-    for_s = number("for_s", text, float, what="a number of seconds")
-    if not 0 < for_s <= LONGEST_HOLD_S:
-        most = f"at most {LONGEST_HOLD_S:.0f} seconds (a year)"
-        raise HTTPException(400, f"for_s = {text} must be more than 0 and {most}; leave it out for a hold without end")
-    return for_s
-
-
-def _why(request: Request) -> str:
-    why = request.query_params.get("why", "")
-    if len(why) > MOST_OF_WHY or not why.isprintable():
-        raise HTTPException(400, f"why must be at most {MOST_OF_WHY} printable characters, on one line")
-    return why.strip()
-
-
-def _until(hold: Hold) -> str | None:
-    return None if hold.until is None else iso(hold.until)
-
-
 def _told(hold: Hold) -> dict[str, Any]:
-    return {"target": hold.target, "since": iso(hold.since), "until": _until(hold), "why": hold.why}
+    return {
+        "target": hold.target,
+        "since": iso(hold.since),
+        "until": hold_until(hold),
+        "why": hold.why,
+        "drains": hold.drains,
+    }

@@ -12,12 +12,14 @@ import pytest
 from supervisor.client import MAX_BATCH, MAX_CHARS, MAX_REPORTS, OK_EVERY_S, Backend, Liveness
 from supervisor.core.events import Verb
 from supervisor.core.observations import TrafficSeen
-from supervisor.publish.api import Api, Outcome
+from supervisor.publish.api import Api
 from supervisor.publish.server import HttpServer, bind_unix
+from supervisor.publish.services import Outcome
 from tests.fakes.brakes import Brakes, Remembered, Rereads
 from tests.fakes.clocks import Clocks
 from tests.fakes.documents import document, entry, publish
 from tests.fakes.ear import ENOUGH_S, Ear, reporting_threads, takes, wait_until
+from tests.fakes.services import Servants
 from tests.fakes.upstream import Connection
 from tests.publish.believing import Time, snapshot
 
@@ -123,6 +125,7 @@ async def test_the_supervisors_own_api_takes_what_is_reported(tmp_path: Path) ->
         holds=Brakes(),
         incidents=Remembered(),
         rereads=Rereads(),
+        services=Servants().services(),
         token="",
     )
     server = HttpServer(bind_unix(tmp_path / "control.sock"), api.app(trusted=True))

@@ -96,7 +96,7 @@ def test_of_several_the_one_that_lasts_longest_is_told() -> None:
 def test_what_a_person_said_is_told_from_what_we_hold_ourselves_back_for() -> None:
     by_people = {curb for curb in Curb if curb.is_by_a_person}
 
-    assert by_people == {Curb.HELD, Curb.PAUSED, Curb.MAINTENANCE}
+    assert by_people == {Curb.HELD, Curb.DRAINED, Curb.PAUSED, Curb.MAINTENANCE}
 
 
 def test_a_window_may_be_as_short_as_seconds() -> None:

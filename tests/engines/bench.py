@@ -46,6 +46,14 @@ print("up", flush=True)
 while True:
     time.sleep(3600)
 """
+HEARS_HUP: Final = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+signal.signal(signal.SIGHUP, lambda *_: print("heard", flush=True))
+print("up", flush=True)
+while True:
+    time.sleep(3600)
+"""
 BURNS: Final = """
 import signal, sys
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -8,7 +8,7 @@ import pytest
 
 from supervisor.core.observations import EngineSeen, Life
 from supervisor.errors import EngineRefused, TargetMissing
-from tests.engines.bench import BURNS, CRASHES, EXITS, IGNORES, OBEYS, Bench, become, ended, start, ups
+from tests.engines.bench import BURNS, CRASHES, EXITS, HEARS_HUP, IGNORES, OBEYS, Bench, become, ended, start, ups
 
 # One argument that holds a command line, as `sh -c` takes it.
 SLEEPER = f"# llama-server --sleep-idle-seconds 300\n{OBEYS}"
@@ -218,6 +218,72 @@ async def test_a_frozen_target_can_be_restarted(bench: Bench) -> None:
     assert (await bench.engine.inspect(name)).instance != before.instance
 
 
+async def test_a_signal_reaches_the_target_and_nothing_else_happens(bench: Bench) -> None:
+    name = bench.make(HEARS_HUP)
+    await start(bench, name)
+    before = await bench.engine.inspect(name)
+
+    await bench.engine.signal(name, signal.SIGHUP)
+
+    async def has_heard() -> bool:
+        return "heard\n" in await bench.engine.log_tail(name, max_bytes=1000)
+
+    await become(f"{name} hears", has_heard)
+    after = await bench.engine.inspect(name)
+    assert (after.life, after.instance, after.stopped_by_operator) == (Life.RUNNING, before.instance, False)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGKILL, 137)])
+async def test_an_end_by_a_signal_that_we_sent_is_nobodys_stop_and_says_by_which(
+    bench: Bench, number: signal.Signals, code: int
+) -> None:
+    name = bench.make(OBEYS)
+    await start(bench, name)
+
+    await bench.engine.signal(name, number)
+
+    seen = await ended(bench, name)
+    assert (seen.exit_code, seen.stopped_by_operator, seen.signalled) == (code, False, number.name)
+
+
+async def test_a_later_end_of_another_life_is_not_held_against_the_signal(bench: Bench) -> None:
+    name = bench.make(OBEYS)
+    await start(bench, name)
+    await bench.engine.signal(name, signal.SIGTERM)
+    await ended(bench, name)
+    await start(bench, name)
+    await ups(bench, name, 2)
+
+    await bench.signal(name, signal.SIGKILL)
+
+    seen = await ended(bench, name)
+    assert (seen.exit_code, seen.stopped_by_operator, seen.signalled) == (137, False, "")
+
+
+async def test_a_target_that_was_told_to_stop_and_to_go_on_is_the_same_as_before(bench: Bench) -> None:
+    name = bench.make(BURNS)
+    await start(bench, name)
+    before = await bench.engine.inspect(name)
+
+    await bench.engine.signal(name, signal.SIGSTOP)
+    stopped = await bench.engine.inspect(name)
+    await bench.engine.signal(name, signal.SIGCONT)
+
+    after = await bench.engine.inspect(name)
+    assert [each.life for each in (stopped, after)] == [Life.RUNNING, Life.RUNNING]
+    assert (stopped.stopped_by_operator, after.instance) == (False, before.instance)
+
+
+async def test_what_does_not_run_is_sent_no_signal(bench: Bench) -> None:
+    never, gone = bench.make(OBEYS), bench.make(OBEYS)
+    await start(bench, gone)
+    await bench.engine.stop(gone, grace_s=10)
+
+    for name in (never, gone):
+        with pytest.raises(EngineRefused, match=rf"SIGHUP to {name}.*it does not run"):
+            await bench.engine.signal(name, signal.SIGHUP)
+
+
 async def test_cpu_time_moves_while_a_target_works(bench: Bench) -> None:
     name = bench.make(BURNS)
     await start(bench, name)
@@ -298,6 +364,7 @@ async def test_a_missing_target_is_an_error_to_everything_else(bench: Bench) -> 
         lambda: engine.start(name),
         lambda: engine.stop(name, grace_s=1),
         lambda: engine.restart(name, grace_s=1),
+        lambda: engine.signal(name, signal.SIGHUP),
         lambda: engine.cpu_s(name),
         lambda: engine.log_tail(name, max_bytes=100),
     ):

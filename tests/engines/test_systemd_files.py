@@ -133,7 +133,7 @@ async def test_what_is_no_text_is_read_as_it_was_printed(units: SystemdBench) ->
     ],
 )
 def test_an_entry_of_the_journal_is_what_was_printed(entry: bytes, printed: bytes) -> None:
-    assert systemd_journal.printed(entry) == printed
+    assert systemd_journal.Entry.of(entry).text == printed
 
 
 async def test_nothing_is_read_where_nothing_is_asked_for() -> None:

@@ -11,8 +11,8 @@ from supervisor.core.state import Phase, State
 from supervisor.guard import Guard
 from supervisor.messages import Case, Due
 from supervisor.operate import Operator
-from supervisor.publish.api import Outcome
 from supervisor.publish.board import Board
+from supervisor.publish.services import Outcome
 from supervisor.turn import Keeper
 from tests.fakes.errands import Ledger
 from tests.fakes.story import PLANNER, POLICY

@@ -101,7 +101,7 @@ async def test_a_history_that_is_whole_is_no_problem(tmp_path: Path) -> None:
     ("script", "says"),
     [
         pytest.param(
-            "CREATE TABLE dreams (id INTEGER); PRAGMA user_version = 4", "it has no acts.", id="another-program's"
+            "CREATE TABLE dreams (id INTEGER); PRAGMA user_version = 5", "it has no acts.", id="another-program's"
         ),
         pytest.param(
             VERSION_1 + "CREATE TABLE baselines (target TEXT)", "baselines already exists", id="half-migrated"

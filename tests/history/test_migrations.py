@@ -63,7 +63,7 @@ async def test_a_database_of_version_1_keeps_its_rows_and_takes_new_ones(tmp_pat
         ("2026-11-23T12:00:00.123Z", "stopped", [])
     ]
     assert query(path, "SELECT target, verb, by_operator FROM acts") == [("general", "stop", 1)]
-    assert query(path, "PRAGMA user_version") == [(4,)]
+    assert query(path, "PRAGMA user_version") == [(5,)]
 
 
 async def test_an_upgraded_database_has_the_shape_of_a_new_one(tmp_path: Path) -> None:
@@ -106,4 +106,4 @@ async def test_many_who_open_an_old_database_at_once_all_find_it_up_to_date(tmp_
         store.close()
 
     assert [memory.phase for memory in memories] == [Phase.STOPPED] * 4
-    assert query(path, "PRAGMA user_version") == [(4,)]
+    assert query(path, "PRAGMA user_version") == [(5,)]

@@ -14,10 +14,12 @@ from supervisor.core.events import Verb
 from supervisor.core.liveness import Clocks, Snapshot
 from supervisor.core.observations import TrafficSeen
 from supervisor.core.state import Phase
-from supervisor.publish.api import Api, Outcome
+from supervisor.publish.api import Api
 from supervisor.publish.board import Board
 from supervisor.publish.server import HttpServer, bind_tcp, bind_unix
+from supervisor.publish.services import Outcome
 from tests.fakes.brakes import Brakes, Remembered, Rereads
+from tests.fakes.services import Servants
 from tests.publish.believing import HUNG, Time, snapshot
 
 TOKEN = "s3cret-é"  # noqa: S105 - of nothing
@@ -66,6 +68,7 @@ class Served:
     time: Time
     board: Board
     operator: Operator
+    servants: Servants
     tcp: httpx.AsyncClient
     unix: httpx.AsyncClient
     socket: Path
@@ -78,7 +81,7 @@ class Served:
 async def serving(folder: Path, *, token: str, watched: Sequence[Snapshot] = WATCHED) -> AsyncIterator[Served]:
     """Serve until the end of the block."""
     time, operator = Time(), Operator()
-    board = time.board(*watched)
+    board, servants = time.board(*watched), Servants()
     api = Api(
         board,
         operate=operator.operate,
@@ -87,6 +90,7 @@ async def serving(folder: Path, *, token: str, watched: Sequence[Snapshot] = WAT
         holds=Brakes(),
         incidents=Remembered(),
         rereads=Rereads(),
+        services=servants.services(),
         token=token,
         clocks=lambda: Clocks(now=time.now, wall=time.wall),
     )
@@ -102,7 +106,7 @@ async def serving(folder: Path, *, token: str, watched: Sequence[Snapshot] = WAT
     unix = httpx.AsyncClient(base_url="http://daemon", transport=httpx.AsyncHTTPTransport(uds=str(socket)), timeout=10)
     try:
         async with tcp, unix:
-            yield Served(time, board, operator, tcp, unix, socket, app, servers, tasks)
+            yield Served(time, board, operator, servants, tcp, unix, socket, app, servers, tasks)
     finally:
         for server in servers:
             server.stop()

@@ -16,6 +16,7 @@ from supervisor.publish.board import Board
 from supervisor.publish.file import LivenessFile
 from supervisor.publish.server import HttpServer, bind_tcp, bind_unix
 from tests.fakes.brakes import Brakes, Remembered, Rereads
+from tests.fakes.services import Servants
 from tests.publish.believing import NOON, VALID_FOR_S, snapshot
 from tests.publish.serving import BEARER, TOKEN, WATCHED, Operator, Served, error_of, serving
 
@@ -102,6 +103,7 @@ async def test_our_client_reads_it_and_extends_what_it_holds(tmp_path: Path, whe
         holds=Brakes(),
         incidents=Remembered(),
         rereads=Rereads(),
+        services=Servants().services(),
         token="",
     )
     server = HttpServer(listener, api.app(trusted=False))

@@ -11,6 +11,7 @@ import pytest_asyncio
 from supervisor.core.restraint import EVERY
 from supervisor.publish.api import Api
 from tests.fakes.brakes import Brakes, Remembered, Rereads
+from tests.fakes.services import Servants
 from tests.publish.believing import Time
 from tests.publish.serving import BEARER, TOKEN, WATCHED, Operator, error_of
 
@@ -40,6 +41,7 @@ async def served() -> AsyncIterator[Served]:
         holds=brakes,
         incidents=remembered,
         rereads=Rereads(),
+        services=Servants().services(),
         token=TOKEN,
     )
     clients = [
@@ -120,8 +122,8 @@ async def test_everybody_may_read_what_is_held_and_what_is_under_way(served: Ser
     noon = "2026-11-23T12:00:00.000Z"
     assert response.json() == {
         "holds": [
-            {"target": "*", "since": noon, "until": "2026-11-23T12:01:00.000Z", "why": ""},
-            {"target": "code", "since": noon, "until": None, "why": "mine"},
+            {"target": "*", "since": noon, "until": "2026-11-23T12:01:00.000Z", "why": "", "drains": False},
+            {"target": "code", "since": noon, "until": None, "why": "mine", "drains": False},
         ],
         "under_way": ["code", "router"],
     }

@@ -304,6 +304,7 @@ def test_the_status_is_what_the_command_line_was_promised() -> None:
         "cause": None,
         "incident": None,
         "held": None,
+        "drained": None,
     }
     assert router["kind"] == "router"
 
@@ -344,3 +345,19 @@ def test_how_we_run_is_a_part_of_what_is_told(other: dict[str, Any]) -> None:
 
     assert board.document.revision == 2
     assert {key: document(board)[key] for key in other} == other
+
+
+def test_the_status_tells_of_what_is_out_of_rotation_and_how_far_that_has_come() -> None:
+    time = Time()
+    drain = Restraint(curb=Curb.DRAINED, message="drained by the operator: mine", until=160.0, since=90.0)
+    board = time.board(snapshot(drain=drain, restraint=drain, readable_ever=True, looked_at=99.0), snapshot("code"))
+
+    planner, code = board.status()["targets"]
+
+    assert planner["drained"] == {
+        "message": "drained by the operator: mine",
+        "until": "2026-11-23T12:01:00.000Z",
+        "serves_nobody": True,
+    }
+    assert (planner["routable"], planner["held"]["by"], planner["state"]) == (False, "Drained", "RUNNING")
+    assert (code["drained"], code["routable"]) == (None, True)
