@@ -40,7 +40,8 @@ def tell_what_stands(daemon: Daemon, is_meant: Callable[[str], bool]) -> None:
     for each in answer.content["holds"]:
         name = str(each.get("target"))
         if is_meant(name):
-            who, held, lifted = (ALL, "paused", "resumed") if name == EVERY else (name, "held", "released")
+            held = "drained" if each.get("drains") else "held"
+            who, held, lifted = (ALL, "paused", "resumed") if name == EVERY else (name, held, "released")
             why = clean(each.get("why")).strip()
             say(f"{who}: still {held} {until_when(each, why=why, now_s=answer.now_s, lifted=lifted)}")
 

@@ -91,6 +91,50 @@ class Daemon:
         """End the pause; False where there was none."""
         return self._ask("POST", "/v1/resume").content.get("resumed") is True
 
+    def drain(self, name: str, *, for_s: int | None, why: str, wait_s: float) -> Answer:
+        """Take target `name` out of rotation; return how far that has come within `wait_s`."""
+        query = _query(for_s=for_s, why=why, wait_s=f"{wait_s:g}")
+        return self._ask("POST", f"/v1/targets/{_quoted(name)}/drain{query}", more_s=wait_s)
+
+    def signal(self, name: str, number: str) -> dict[str, Any]:
+        """Send target `name` a signal; return what to expect of it."""
+        return self._ask("POST", f"/v1/targets/{_quoted(name)}/signal{_query(signal=number)}").content
+
+    def probe(self, name: str, *, wait_s: float, patient: bool, wakes: bool) -> dict[str, Any]:
+        """Have target `name` asked for a little inference; return what came of it within `wait_s`."""
+        query = _query(wait_s=f"{wait_s:g}", patient="1" if patient else "", wake="1" if wakes else "")
+        return self._ask("POST", f"/v1/targets/{_quoted(name)}/probe{query}", more_s=wait_s).content
+
+    def history(self, *, target: str | None, limit: int) -> Answer:
+        """Return the newest changes and acts, newest first: of one target, or of all."""
+        path = f"/v1/history{_query(target=target, limit=limit)}"
+        return self._expect(self._ask("GET", path, most_bytes=MAX_HISTORY_BYTES), "transitions")
+
+    def log(
+        self, name: str, *, most_bytes: int | None, lines: int | None, follow: bool, at_once: int
+    ) -> Iterator[bytes]:
+        """Yield what target `name` printed, and with `follow` what it prints, for as long as the daemon lives."""
+        query = _query(bytes=most_bytes, lines=lines, follow="1" if follow else "")
+        connection = _connection(self._address, self._answer_s)
+        try:
+            try:
+                connection.request("GET", f"/v1/targets/{_quoted(name)}/log{query}", headers=self._headers)
+                reply = connection.getresponse()
+            except (OSError, http.client.HTTPException) as error:
+                raise self._unreachable(error, self._answer_s) from error
+            if not (reply.headers["Content-Type"] or "").startswith("text/plain"):
+                self._understand(reply, reply.read(MAX_ANSWER_BYTES))
+                raise self._stranger()
+            if follow and connection.sock is not None:
+                connection.sock.settimeout(None)  # a log may be silent for hours
+            try:
+                while piece := reply.read1(at_once):
+                    yield piece
+            except (OSError, http.client.HTTPException) as error:
+                raise self._unreachable(error, self._answer_s) from error
+        finally:
+            connection.close()
+
     def holds(self) -> Answer:
         """Return what is held, and what is under way."""
         return self._expect(self._ask("GET", "/v1/holds"), "holds")

@@ -69,7 +69,7 @@ def test_all_means_every_target_by_name(daemon: FakeDaemon, ctl: Ctl) -> None:
 
 
 def test_what_is_not_held_has_nothing_to_be_released_from(ctl: Ctl) -> None:
-    assert ctl("release", "general") == (0, ["general: ERROR (not held)"], [])
+    assert ctl("release", "general") == (0, ["general: ERROR (neither held nor drained)"], [])
 
 
 def test_whoever_releases_one_of_many_paused_is_told_that_it_is_left_alone_all_the_same(ctl: Ctl) -> None:

@@ -62,6 +62,7 @@ def live(ward: Ward, proxy: DockerProxy) -> None:
     code = ward.servers.container(ward.container("code"))
     assert ward.daemon.ctl("stop", "code").returncode == 0
     assert ward.daemon.ctl("start", "code").returncode == 0
+    assert ward.daemon.ctl("signal", "CONT", "code").returncode == 0
     stopped_and_started_by_hand(ward, code)
     code.pause()
     ward.daemon.wait_target("code", state="STOPPED")

@@ -32,10 +32,13 @@ def hold(daemon: Daemon, names: Sequence[str], *, for_s: int | None, why: str) -
 @some_names
 @with_daemon
 def release(daemon: Daemon, names: Sequence[str]) -> int:
-    """End the holds on targets, and say so where they are left alone all the same."""
+    """End the holds on targets, and put back into rotation those that are drained.
+
+    Where they are left alone all the same, it says so.
+    """
 
     def released(name: str) -> str:
-        return "released" if daemon.release(name) else "ERROR (not held)"
+        return "released" if daemon.release(name) else "ERROR (neither held nor drained)"
 
     code = _each(daemon, names, released)
     tell_what_stands(daemon, lambda target: target == EVERY)
