@@ -18,7 +18,7 @@ import httpx
 from supervisor.core.decide import least_lost
 from supervisor.core.observations import Kind, Reply, Slot
 from supervisor.core.verdict import CUT_OFF_BY_PROBES
-from supervisor.listener import Listener
+from supervisor.engines.listener import Listener
 from supervisor.probes import http
 from supervisor.probes.answer import Checker
 from supervisor.probes.base import Answer, Counters, ProgressProbe

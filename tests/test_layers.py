@@ -171,6 +171,7 @@ def test_the_command_line_needs_no_more_of_us_than_the_core() -> None:
         "supervisor.doctor",
         "supervisor.errors",
         "supervisor.install",
+        "supervisor.once",
         "supervisor.settings",
         "supervisor.__",
     )

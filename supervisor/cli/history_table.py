@@ -41,7 +41,7 @@ def _clock(at: Any) -> str:
 
 
 def _change(each: Entry) -> Entry:
-    what = f"{each.get('before') or '?'} → {each.get('after') or '?'}"
+    what = f"{each.get('before') or '?'} -> {each.get('after') or '?'}"
     return _entry(each.get("at"), each.get("target"), "state", what, each.get("message"), each.get("incident"))
 
 

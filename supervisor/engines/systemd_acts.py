@@ -110,7 +110,7 @@ class _Helped:
             await self._kill(now)
         elif unit["ActiveState"] == "activating" and self._verb != "stop":
             return now - self._asked_at >= self._timeout_s
-        elif now - max(self._overdue_at, *self._killed_at[-1:]) >= self._timeout_s:
+        elif now - max([self._overdue_at, *self._killed_at[-1:]]) >= self._timeout_s:
             raise EngineUnreachable(f"systemd did not {self._verb} {self._unit} within {self._timeout_s:g}s")
         return False
 

@@ -43,6 +43,8 @@ class FakeDaemon:
     incidents: list[Document] | None = field(default_factory=list)  # newest first; None: they cannot be read
     differences: Document = field(default_factory=lambda: {"targets": [], "common": []})  # of its settings
     complaint: str = ""  # what is wrong with its settings file
+    logs: dict[str, bytes] = field(default_factory=dict)  # by target
+    past: Document = field(default_factory=lambda: {"transitions": [], "acts": []})
     token: str | None = None
     now: Callable[[], float] = time.time  # for the Date header
     asked: list[Asked] = field(default_factory=list)
@@ -88,6 +90,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, {"holds": list(self.of.held.values()), "under_way": self._under_way()})
         elif path == "/v1/settings/difference":
             self._send_differences()
+        elif path.endswith("/log"):
+            self._send_log(path.split("/")[3])
+        elif path == "/v1/history":
+            self._send(200, self.of.past)
         elif path.startswith("/v1/incidents"):
             self._send_incidents(path.removeprefix("/v1/incidents").removeprefix("/"))
         else:
@@ -158,6 +164,16 @@ class _Handler(BaseHTTPRequestHandler):
         query = parse_qs(url.query)
         self.of.asked.append(Asked(method=method, path=url.path, query=query, headers=dict(self.headers.items())))
         return url.path
+
+    def _send_log(self, name: str) -> None:
+        if name not in self.of.logs:
+            self._send(404, {"error": {"code": "NoSuchTarget", "message": f"no target is called {name}"}})
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.send_header("Content-Length", str(len(self.of.logs[name])))
+        self.end_headers()
+        self.wfile.write(self.of.logs[name])
 
     def _send_story(self, name: str) -> None:
         if name in self.of.stories:

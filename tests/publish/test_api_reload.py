@@ -12,6 +12,7 @@ from supervisor.publish.answers import no_such
 from supervisor.publish.api import Api
 from supervisor.publish.openapi_schemas import SCHEMAS
 from tests.fakes.brakes import Brakes, Remembered, Rereads
+from tests.fakes.services import Servants
 from tests.publish.believing import Time
 from tests.publish.serving import BEARER, TOKEN, WATCHED, Operator, error_of
 
@@ -37,6 +38,7 @@ class Served:
             history=operator.history,
             holds=Brakes(),
             incidents=Remembered(),
+            services=Servants().services(),
             rereads=self.rereads,
             token=TOKEN,
         )

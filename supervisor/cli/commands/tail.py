@@ -14,7 +14,14 @@ MOST_LINES, MOST_BYTES = 10_000, 1 << 20
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.argument("words", metavar="NAME [stdout|stderr]", nargs=-1, required=True, shell_complete=suggest.targets)
+@click.argument(
+    "words",
+    metavar="NAME [stdout|stderr]",
+    nargs=-1,
+    required=True,
+    shell_complete=suggest.targets,
+    help="A target's name as in status.",
+)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is printed, over restarts, until Ctrl-C.")
 @click.option("-n", "--lines", metavar="LINES", type=click.IntRange(0, MOST_LINES), help="The last so many lines.")
 @click.option(
