@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from supervisor.cli.commands import Entry
+from supervisor.cli.commands import HEADINGS, Entry
 from supervisor.cli.options import shared_options
 from supervisor.cli.suggest import words
 
@@ -45,8 +45,15 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without importing any."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.summary) for name, entry in self._entries.items()])
+        sections: dict[str, list[tuple[str, str]]] = {}
+        heading = "Commands"
+        for name, entry in self._entries.items():
+            heading = HEADINGS.get(name, heading)
+            sections.setdefault(heading, []).append((name, entry.summary))
+        widest = max(map(len, self._entries))
+        for title, rows in sections.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{name:<{widest}}", summary) for name, summary in rows])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
         """Suggest commands and options, without importing any command."""

@@ -76,6 +76,15 @@ def test_all_that_there_are_are_restarted(play: Play, daemon: Supervisord) -> No
     assert daemon.wait_target("general", verdict="ready")["pid"] != before
 
 
+def test_a_target_is_sent_a_signal(play: Play, daemon: Supervisord) -> None:
+    daemon.ctl("start", "general")
+    daemon.wait_target("general", state="RUNNING")
+
+    well, told = play("general", "signalled", signal="CONT")
+
+    assert (well, told["affected"]) == (True, ["general"]), told
+
+
 def test_a_target_that_nobody_knows_is_a_failure_that_says_so(play: Play) -> None:
     well, told = play("nobody", "started")
 

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from supervisor.cli import main
-from supervisor.cli.commands import COMMANDS
+from supervisor.cli.commands import COMMANDS, HEADINGS
 from supervisor.cli.options import over_http
 from supervisor.cli.program import supervisorctl
 from tests.fakes.daemon import FakeDaemon
@@ -77,6 +77,14 @@ def test_the_list_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
 
     listed = capsys.readouterr().out
     assert [name for name in COMMANDS if f"\n  {name} " not in listed] == []
+
+
+def test_every_heading_of_the_list_stands_before_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+
+    listed = capsys.readouterr().out
+    assert HEADINGS.keys() <= COMMANDS.keys()
+    assert [name for name, heading in HEADINGS.items() if f"\n{heading}:\n  {name} " not in listed] == []
 
 
 def test_a_command_nobody_knows_is_answered_with_what_may_have_been_meant(capsys: pytest.CaptureFixture[str]) -> None:
