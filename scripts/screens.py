@@ -31,7 +31,7 @@ COLUMNS, ROWS = 110, 45
 PREFIX: Final = "benchai-"
 PROG: Final = "benchai-supervisorctl"
 PROMPT: Final = "$ "
-LOOKS: Final = 3.0  # for a live view to have drawn itself
+LOOKS_S: Final = 3.0  # for a live view to have drawn itself
 BUSY_TOKENS: Final = 7500
 # No fonts from anywhere: a page that is only read must ask nobody for anything.
 SVG: Final = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
@@ -132,6 +132,7 @@ def main() -> None:
     with stack_in_trouble() as stack, contextlib.closing(Terminal(f"unix://{stack.socket}")) as terminal:
         draw("status", terminal.run(f"{PROG} status"))
         draw("why", terminal.run(f"{PROG} why planner"))
+        draw("live", terminal.run(f"{PROG} status -w", lasts_s=LOOKS_S))
 
 
 if __name__ == "__main__":
