@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import docker
+from docker.models.containers import Container
 from rich.console import Console
 from rich.text import Text
 
@@ -59,11 +61,13 @@ SVG: Final = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns=
 class Terminal:
     """One window of tmux, on a server of its own."""
 
-    def __init__(self, server: str) -> None:
-        """`server` is the daemon that the commands ask."""
+    def __init__(self, stack: Stack) -> None:
+        """`stack` has the daemon that the commands ask."""
         self._name = f"screens-{uuid.uuid4().hex[:8]}"
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        shell = ["env", f"PATH={path}", f"PS1={PROMPT}", f"BENCHAI_SUPERVISOR_SERVER={server}", "sh", "-i"]
+        known = {"SERVER": f"unix://{stack.socket}", "SETTINGS": stack.settings_file}
+        ours = [f"BENCHAI_SUPERVISOR_{name}={value}" for name, value in known.items()]
+        shell = ["env", f"PATH={path}", f"PS1={PROMPT}", *ours, "sh", "-i"]
         self._tmux("-f", "/dev/null", "new-session", "-d", "-x", str(COLUMNS), "-y", str(ROWS), shlex.join(shell))
 
     def close(self) -> None:
@@ -109,7 +113,7 @@ def draw(name: str, screen: str) -> None:
 
 @contextlib.contextmanager
 def stack_in_trouble() -> Iterator[Stack]:
-    """Have four servers and a router: one busy, one that cannot be restarted, one stopped by hand."""
+    """Have four servers and a router: one hung and held, one busy, one stopped by hand, and another who restarts."""
     with contextlib.ExitStack() as closing:
         found = closing.enter_context(engine.engine())
         client = closing.enter_context(contextlib.closing(found.client()))
@@ -118,6 +122,10 @@ def stack_in_trouble() -> Iterator[Stack]:
         plan = Plan(prefix=PREFIX, ports=ports, models={"planner": tiny_model.ensure(shape=tiny_model.SLOW)})
         stack = closing.enter_context(Stack(folder, tiny_model.ensure(), plan, client=client))
         stack.start_all()
+        closing.callback(_start_watchtower(client).remove, force=True)
+        stack.ctl("hold", "code", "-m", "new driver")
+        closing.enter_context(stack.freeze("code"))
+        stack.wait_target("code", verdict="hung")
         client.containers.get(f"{PREFIX}vision").stop(timeout=1)
         stack.wait_target("vision", state="STOPPED")
         closing.enter_context(busy(stack.url("planner"), tokens=BUSY_TOKENS)).wait_first_token()
@@ -125,13 +133,21 @@ def stack_in_trouble() -> Iterator[Stack]:
         yield stack
 
 
+def _start_watchtower(client: docker.DockerClient) -> Container:
+    """Start a container of that name, which is what there is to be seen of it; it does nothing."""
+    image = str(client.containers.get(f"{PREFIX}general").attrs["Image"])
+    sleeps = ["-c", "import time; time.sleep(600)"]
+    return client.containers.run(image, sleeps, entrypoint="/usr/bin/python3", name="watchtower", detach=True)
+
+
 def main() -> None:
     """Take every screen."""
     ensure_tool("tmux", "tmux")
     SCREENS.mkdir(exist_ok=True)
-    with stack_in_trouble() as stack, contextlib.closing(Terminal(f"unix://{stack.socket}")) as terminal:
+    with stack_in_trouble() as stack, contextlib.closing(Terminal(stack)) as terminal:
         draw("status", terminal.run(f"{PROG} status"))
-        draw("why", terminal.run(f"{PROG} why planner"))
+        draw("why", terminal.run(f"{PROG} why code"))
+        draw("doctor", terminal.run(f"{PROG} doctor"))
         draw("live", terminal.run(f"{PROG} status -w", lasts_s=LOOKS_S))
 
 
