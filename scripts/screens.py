@@ -7,12 +7,8 @@ tmux is the terminal, and what it shows is drawn as SVG into docs/screens/. Look
 
 import contextlib
 import os
-import shlex
-import subprocess
 import sys
 import tempfile
-import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -24,16 +20,14 @@ from rich.text import Text
 
 from testbed import engine, tiny_model
 from testbed.cache import REPOSITORY
-from testbed.clients import busy, wait_until
-from testbed.debian import ensure_tool
+from testbed.clients import busy
 from testbed.stack import DEFAULT_PORTS, Plan, Stack, is_free
+from testbed.terminal import PROMPT, Terminal, ensure_tmux
 
 SCREENS: Final = REPOSITORY / "docs" / "screens"
-COLUMNS, ROWS = 110, 45
+COLUMNS, LINES = 110, 45
 PREFIX: Final = "benchai-"
 PROG: Final = "benchai-supervisorctl"
-PROMPT: Final = "$ "
-LOOKS_S: Final = 3.0  # for a live view to have drawn itself
 BUSY_TOKENS: Final = 7500
 # No fonts from anywhere: a page that is only read must ask nobody for anything.
 SVG: Final = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
@@ -58,45 +52,32 @@ SVG: Final = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns=
 """
 
 
-class Terminal:
-    """One window of tmux, on a server of its own."""
+class Screens:
+    """A terminal in which commands ask one daemon, and what it shows."""
 
-    def __init__(self, stack: Stack) -> None:
-        """`stack` has the daemon that the commands ask."""
-        self._name = f"screens-{uuid.uuid4().hex[:8]}"
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        known = {"SERVER": f"unix://{stack.socket}", "SETTINGS": stack.settings_file}
-        ours = [f"BENCHAI_SUPERVISOR_{name}={value}" for name, value in known.items()]
-        shell = ["env", f"PATH={path}", f"PS1={PROMPT}", *ours, "sh", "-i"]
-        self._tmux("-f", "/dev/null", "new-session", "-d", "-x", str(COLUMNS), "-y", str(ROWS), shlex.join(shell))
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
 
-    def close(self) -> None:
-        """End it and all that runs in it."""
-        self._tmux("kill-server")
+    def run(self, command: str) -> str:
+        """Run a command to its end, and return the screen with its colours."""
+        self._clear(command)
+        self._terminal.wait(lambda screen: screen.rstrip().endswith(f"\n{PROMPT}"), f"{command} has ended")
+        lines = self._terminal.screen(with_colours=True).rstrip().splitlines()
+        return "\n".join([f"$ {command}", *lines[:-1]])
 
-    def run(self, command: str, *, lasts_s: float | None = None) -> str:
-        """Run a command and return the screen with its colours; one that does not end by itself is ended with q."""
-        self._tmux("send-keys", "-l", f"clear; {command}")
-        self._tmux("send-keys", "Enter")
-        if lasts_s is None:
-            wait_until(self._is_at_prompt, f"{command} has ended")
-            return self._without_prompt(command)
-        time.sleep(lasts_s)
-        screen = self._tmux("capture-pane", "-e", "-p").rstrip()
-        self._tmux("send-keys", "q")
-        wait_until(self._is_at_prompt, f"{command} has ended")
+    def live(self, command: str, shows: str) -> str:
+        """Run one that goes on until `q` is pressed, and return what it looks like once it shows a text."""
+        self._clear(command)
+        self._terminal.wait_for(shows)
+        screen = self._terminal.screen(with_colours=True).rstrip()
+        self._terminal.press("q")
+        self._terminal.wait_for(PROMPT)
         return screen
 
-    def _is_at_prompt(self) -> bool:
-        return self._tmux("capture-pane", "-p").rstrip().splitlines()[-1:] == [PROMPT.rstrip()]
-
-    def _without_prompt(self, command: str) -> str:
-        lines = self._tmux("capture-pane", "-e", "-p").rstrip().splitlines()
-        return "\n".join([f"{PROMPT}{command}", *lines[:-1]])
-
-    def _tmux(self, *arguments: str) -> str:
-        command = ["tmux", "-L", self._name, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    def _clear(self, command: str) -> None:
+        self._terminal.type("clear")
+        self._terminal.wait(lambda screen: screen.strip() == PROMPT, "the screen is clear")
+        self._terminal.type(f"clear; {command}")
 
 
 def draw(name: str, screen: str) -> None:
@@ -140,15 +121,27 @@ def _start_watchtower(client: docker.DockerClient) -> Container:
     return client.containers.run(image, sleeps, entrypoint="/usr/bin/python3", name="watchtower", detach=True)
 
 
+def _shell(stack: Stack) -> list[str]:
+    """Return the shell in which our command asks the daemon of `stack`."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    known = {"SERVER": f"unix://{stack.socket}", "SETTINGS": stack.settings_file}
+    ours = [f"BENCHAI_SUPERVISOR_{name}={value}" for name, value in known.items()]
+    return ["env", f"PATH={path}", *ours, "sh"]
+
+
 def main() -> None:
     """Take every screen."""
-    ensure_tool("tmux", "tmux")
+    ensure_tmux()
     SCREENS.mkdir(exist_ok=True)
-    with stack_in_trouble() as stack, contextlib.closing(Terminal(stack)) as terminal:
-        draw("status", terminal.run(f"{PROG} status"))
-        draw("why", terminal.run(f"{PROG} why code"))
-        draw("doctor", terminal.run(f"{PROG} doctor"))
-        draw("live", terminal.run(f"{PROG} status -w", lasts_s=LOOKS_S))
+    with (
+        stack_in_trouble() as stack,
+        Terminal(stack.folder, columns=COLUMNS, lines=LINES, shell=_shell(stack)) as terminal,
+    ):
+        screens = Screens(terminal)
+        draw("status", screens.run(f"{PROG} status"))
+        draw("why", screens.run(f"{PROG} why code"))
+        draw("doctor", screens.run(f"{PROG} doctor"))
+        draw("live", screens.live(f"{PROG} status -w", shows="held by the operator"))
 
 
 if __name__ == "__main__":

@@ -65,6 +65,21 @@ def test_a_watchtower_that_takes_everybody_is_told_with_the_label_that_leaves_on
     assert told.endswith("create doctor-target with the label com.centurylinklabs.watchtower.enable=false")
 
 
+def test_a_watchtower_that_takes_everybody_is_one_finding_for_all_of_them(
+    tmp_path: Path, engine: docker.DockerClient, seen: Any, servers: ContainerServers, model: Path
+) -> None:
+    seen({"name": "doctor-watchtower"})
+    servers.run("doctor-second", model, ready=False)
+    settings = "".join(
+        backend(name, port=port, engine="docker", container=container)
+        for name, port, container in (("general", 8091, TARGET), ("code", 8093, "doctor-second"))
+    )
+
+    (told,) = words(found(look, around(tmp_path, settings, more=at(engine_host(engine)))))
+
+    assert told.startswith(f"warning -: doctor-watchtower replaces {TARGET} and doctor-second when their images change")
+
+
 def test_a_watchtower_that_was_told_to_leave_it_out_is_not(seen: Any) -> None:
     told = seen(
         {"name": "doctor-watchtower", "environment": {"WATCHTOWER_LABEL_ENABLE": "true"}},

@@ -17,33 +17,37 @@ def look(around: Around) -> Iterator[Finding]:
         return
     inspected = around.engine().inspected
     others = [each for each in inspected.values() if restarting.is_restarter(each) and restarting.runs(each)]
-    found: list[Finding] = []
-    for target in around.targets:
-        if (container := around.container(target)) is not None:
-            found += _others(others, target, container)
-            found += _orchestrated(target, container)
-            found += _policy(target, container)
-            found += _health(target, container)
+    there = [(target, its) for target in around.targets if (its := around.container(target)) is not None]
+    found = [each for other in others for each in _other(other, there)]
+    for target, container in there:
+        found += _orchestrated(target, container)
+        found += _policy(target, container)
+        found += _health(target, container)
     idle = [each for each in others if not any(_name(each) in one.seen for one in found)]
     found += [note(f"{_name(each)} ({restarting.kind(each)}) runs, and leaves the targets alone") for each in idle]
     yield from found or [ok("nobody else restarts the targets' containers")]
 
 
-def _others(others: list[Container], target: TargetSettings, container: Container) -> Iterator[Finding]:
-    for each in others:
-        why = restarting.acts_on(each, container)
-        if not why:
-            continue
-        if restarting.kind(each) == "autoheal":
-            seen = (
-                f"{_name(each)} restarts {target.engine_name} when its HEALTHCHECK fails ({why}), also while it works"
-            )
-            cure = f"take the label off {target.engine_name}, or stop {_name(each)}; the supervisor does it better"
-            yield error(seen, cure=cure, command=f"docker stop {_name(each)}", target=target.name)
+def _other(other: Container, there: list[tuple[TargetSettings, Container]]) -> Iterator[Finding]:
+    """Yield one finding for all that another acts on for the same reason: it is one thing to be mended."""
+    mine: dict[str, list[TargetSettings]] = {}
+    for target, container in there:
+        if why := restarting.acts_on(other, container):
+            mine.setdefault(why, []).append(target)
+    for why, targets in mine.items():
+        names = _listed([each.engine_name for each in targets])
+        only = targets[0].name if len(targets) == 1 else None
+        its, changes = ("its", "image changes") if only else ("their", "images change")
+        if restarting.kind(other) == "autoheal":
+            fails = "HEALTHCHECK fails" if only else "HEALTHCHECKs fail"
+            works = "it works" if only else "they work"
+            seen = f"{_name(other)} restarts {names} when {its} {fails} ({why}), also while {works}"
+            cure = f"take the label off {names}, or stop {_name(other)}; the supervisor does it better"
+            yield error(seen, cure=cure, command=f"docker stop {_name(other)}", target=only)
         else:
-            seen = f"{_name(each)} replaces {target.engine_name} when its image changes ({why})"
-            cure = f"create {target.engine_name} with the label {restarting.WATCHED_BY_WATCHTOWER}=false"
-            yield warning(seen, cure=cure, target=target.name)
+            seen = f"{_name(other)} replaces {names} when {its} {changes} ({why})"
+            cure = f"create {names} with the label {restarting.WATCHED_BY_WATCHTOWER}=false"
+            yield warning(seen, cure=cure, target=only)
 
 
 def _orchestrated(target: TargetSettings, container: Container) -> Iterator[Finding]:
@@ -84,3 +88,7 @@ def _health(target: TargetSettings, container: Container) -> Iterator[Finding]:
 
 def _name(container: Container) -> str:
     return str(container.get("Name") or "").removeprefix("/")
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
