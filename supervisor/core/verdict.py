@@ -96,7 +96,9 @@ def _weigh_all(evidence: Evidence, *, policy: Policy, baseline: Baseline, now: f
     if silence and silence.verdict is not Verdict.BUSY:
         return silence
     if starting and evidence.relays:
-        return starting  # its backends may be known to it only in a while
+        # Its backends may be known to it only in a while; a wrong key stays wrong.
+        is_settled = now - evidence.started_at >= policy.canary_deadline_s
+        return (_by_denial(evidence) if is_settled else None) or starting
     return (
         _by_answers(evidence, policy=policy)
         or starting
@@ -191,10 +193,16 @@ def _by_ourselves(evidence: Evidence) -> Judgement | None:
     return Judgement(verdict=Verdict.UNKNOWN, reason="CannotLook", message=f"we cannot look: {evidence.blind_detail}")
 
 
+def _by_denial(evidence: Evidence) -> Judgement | None:
+    if evidence.last_reply is not Reply.DENIED:
+        return None
+    message = f"the canary is refused: {evidence.last_detail}"
+    return Judgement(verdict=Verdict.MISCONFIGURED, reason="CanaryDenied", message=message)
+
+
 def _by_answers(evidence: Evidence, *, policy: Policy) -> Judgement | None:
-    if evidence.last_reply is Reply.DENIED:
-        message = f"the canary is refused: {evidence.last_detail}"
-        return Judgement(verdict=Verdict.MISCONFIGURED, reason="CanaryDenied", message=message)
+    if denied := _by_denial(evidence):
+        return denied
     if evidence.last_reply is Reply.EXCUSED:
         return None
     if evidence.failures >= policy.failure_threshold:

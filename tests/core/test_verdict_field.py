@@ -90,6 +90,19 @@ def test_a_router_whose_counters_are_silent_may_wait_for_another_server_with_its
     assert played.state.judgement.message == "counters silent, perhaps waiting for another server"
 
 
+def test_a_router_that_refuses_our_key_says_so_once_its_start_is_long_over_and_an_unknown_model_is_waited_for() -> None:
+    played = Played()
+    played.evidence = replace(played.evidence, relays=True)
+    refused = replace(NO_COUNTERS, canary=Reply.DENIED)
+
+    soon = played.play([refused] * 10).state.judgement.verdict
+    later = played.play([refused] * 30).state.judgement.verdict
+    known = played.play([NO_COUNTERS] * 10).state.judgement.verdict
+
+    assert (soon, later, known) == (Verdict.WARMING, Verdict.MISCONFIGURED, Verdict.READY)
+    assert played.acts == []
+
+
 def test_a_backend_without_counters_that_waits_for_nobody_is() -> None:
     played = Played().play([NO_COUNTERS] * 20)
     froze_at = played.now
