@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from supervisor.core.state import FIRST, Phase
-from supervisor.herald import LEAVE_S, LOOKED_WITHIN_S, Herald
+from supervisor.herald import BEATS_OF_A_WATCHDOG, LEAVE_S, LOOKED_WITHIN_S, Herald
 from supervisor.notify import Notifier
 from supervisor.publish.board import Board
 from supervisor.publish.file import LivenessFile
@@ -182,3 +182,21 @@ async def _beats(board: Board, time: Time) -> None:
         time.pass_s(WATCHDOG_S / 2)
         board.feed.wake()
         await asyncio.sleep(0.02)
+
+
+async def test_where_nothing_is_watched_yet_the_watchdog_is_put_off_all_the_same(manager: ServiceManager) -> None:
+    short_s = 0.3
+    board = Board((), valid_for_s=short_s, mode="enforce")
+    file = LivenessFile(Path(manager.address).with_name("liveness.json"), board)
+    environment = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": f"{WATCHDOG_S * 1e6:.0f}"}
+    enough = int(4 * short_s / (WATCHDOG_S / BEATS_OF_A_WATCHDOG))
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(work) for work in (Herald(board, file, notifier=Notifier(environment)).run(), file.run())
+        ]
+        await until(lambda: manager.listen().count("WATCHDOG=1") >= enough)
+        for task in tasks:
+            task.cancel()
+    file.close()
+
+    assert manager.status == "0/0 ready"

@@ -33,14 +33,21 @@ class LivenessFile:
 
     async def run(self) -> None:
         """Write each new revision at once and an unchanged one now and then, for ever."""
+        tried: Document | None = None
         while True:
+            self._busy_at = self._clock()
             document = self._board.document
             age_s = None if self._written_at is None else self._clock() - self._written_at
             refresh_s = self._board.valid_for_s * REFRESH_SHARE
-            if document.revision != self._written_revision or age_s is None or age_s >= refresh_s:
+            is_due = document.revision != self._written_revision or age_s is None or age_s >= refresh_s
+            if is_due and document is not tried:
                 await self._write(document)
+                tried = document
             if self._board.document.revision == document.revision:
-                await self._board.change()
+                # Where nothing is watched yet nobody stamps anything, and that is no reason to stand still.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(refresh_s):
+                        await self._board.change()
 
     async def told(self, *, timeout_s: float) -> None:
         """Return when the newest revision is in the file, or after `timeout_s`: a full disk must not stop us."""
