@@ -51,7 +51,7 @@ class Holding:
         try:
             await self._store.keep_hold(hold)
         except UNUSABLE as error:
-            self._complains(target, f"could not be written and would not outlive us: {error!r}")
+            self._complains(target, f"could not be written and would not outlive us: {error}")
         else:
             self._is_written(target)
         logger.info(
@@ -85,7 +85,7 @@ class Holding:
         try:
             await dropping
         except UNUSABLE as error:
-            self._complains(target, f"may come back when we are started anew: {error!r}")
+            self._complains(target, f"may come back when we are started anew: {error}")
         else:
             self._is_written(target)
 

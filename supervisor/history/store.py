@@ -166,8 +166,13 @@ class Store:
         return await self._do(partial(self._use, use))
 
     async def _do(self, work: Callable[[], T]) -> T:
-        async with asyncio.timeout(TIMEOUT_S):
-            return await self._thread.do(work)
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                return await self._thread.do(work)
+        except TimeoutError as error:
+            if error.args:
+                raise
+            raise TimeoutError(f"{self._path} is locked, or its disk hangs: no answer for {TIMEOUT_S:g}s") from error
 
     def _use(self, use: Callable[[sqlite3.Connection], T]) -> T:
         try:

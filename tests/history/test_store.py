@@ -198,7 +198,7 @@ async def test_a_database_that_somebody_else_holds_is_given_up_in_time(tmp_path:
         with closing(sqlite3.connect(path)) as other:
             other.execute("BEGIN IMMEDIATE")
             began = time.monotonic()
-            with pytest.raises((sqlite3.OperationalError, TimeoutError)):
+            with pytest.raises((sqlite3.OperationalError, TimeoutError), match="locked"):
                 await store.begin("general", act())
             took_s = time.monotonic() - began
             other.rollback()
