@@ -217,9 +217,11 @@ def test_a_daemon_that_is_stopped_stops_no_model_and_a_model_of_its_own_runs_on_
     wait_all_ready(host, line="4/4 ready")
     reloaded = host.show(OURS, "MainPID")
     own = target(host, "own")["pid"]
+    host.shell(f"runuser -u {OURS} -- touch /dev/shm/of-a-model")
 
     host.systemctl("stop", OURS)
     lives_on = host.shell(f"stat -c %U /proc/{own} && tr '\\0' ' ' < /proc/{own}/cmdline", check=False).stdout
+    kept = host.shell(f"ls /dev/shm; rm /dev/shm/of-a-model; grep -E ' /(var/)?tmp ' /proc/{own}/mountinfo").stdout
     file_is_left = host.shell("ls /run/benchai-supervisor", check=False).returncode == 0
     host.systemctl("start", OURS)
     wait_all_ready(host, line="4/4 ready")
@@ -232,6 +234,8 @@ def test_a_daemon_that_is_stopped_stops_no_model_and_a_model_of_its_own_runs_on_
     assert reloaded == pid
     assert lives_on.startswith(f"{OURS}\n{PYTHON} ")
     assert taken_over == own
+    assert "of-a-model" in kept
+    assert (kept.count(f" /var/lib/{OURS}/"), "deleted" in kept) == (2, False)
     assert not file_is_left
     assert lives(host) == before
 
