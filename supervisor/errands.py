@@ -289,8 +289,8 @@ class Runner:
         seen = CpuSeen(instance=instance, burned_s=burned_s, over_s=over_s)
         if engine is None or engine.pid is None or burned_s >= self._policy.cpu_full_share * over_s:
             return seen
-        work = await self._host.work(engine.pid)
-        hidden = engine.uses_gpu and work.gpu_share is None
+        work = await self._host.work(engine.pid, may_have_gpu=engine.uses_gpu is not False)
+        hidden = engine.uses_gpu is True and work.gpu_share is None
         return replace(
             seen,
             gpu_share=work.gpu_share,

@@ -42,7 +42,7 @@ class Elsewhere:
     What this host knows by the same numbers is somebody else's.
     """
 
-    async def work(self, pid: int) -> HostWork:  # noqa: ARG002 - the Protocol's
+    async def work(self, pid: int, *, may_have_gpu: bool = True) -> HostWork:  # noqa: ARG002 - the Protocol's
         """Return what is said of a process that nobody here can see."""
         return HostWork()
 

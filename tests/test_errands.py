@@ -255,6 +255,17 @@ async def test_a_gpu_that_was_given_and_cannot_be_seen_is_unknown_and_not_idle(b
     assert seen.gpu_is_unknown
 
 
+@pytest.mark.parametrize(("given", "may"), [(None, True), (True, True), (False, False)])
+async def test_the_host_suspects_no_gpu_behind_one_that_was_given_none(
+    bench: Callable[..., Bench], *, given: bool | None, may: bool
+) -> None:
+    made = bench(ScriptedEngine())
+
+    await sampled(made, replace(RUNNING, uses_gpu=given), spent_s=0.0)
+
+    assert made.host.may_have_gpu == [may]
+
+
 async def test_silence_while_we_stood_still_ourselves_is_ours(bench: Callable[..., Bench]) -> None:
     made = bench(ScriptedEngine(), SlowCounters(Counters(reply=Reply.ANSWERED), after_s=60.0))
     made.late_s = 0.8

@@ -65,7 +65,7 @@ class EngineSeen:
     exit_code: int | None = None
     oom_killed: bool = False
     stopped_by_operator: bool = False
-    uses_gpu: bool = False  # it was given a GPU, whether or not we can see what it does there
+    uses_gpu: bool | None = None  # it was given a GPU, whether or not we see what it does there; None: nobody tells
     sleep_idle_s: float | None = None  # its arguments tell it to put its model away when idle for so long
     restart_policy: str | None = None  # by which the engine brings it back without us, in the engine's words
     detail: str = ""  # the engine's own words, e.g. why the last start failed

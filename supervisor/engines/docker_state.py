@@ -115,12 +115,14 @@ def read_container(container: Attributes, *, now: float) -> EngineSeen:
     )
 
 
-def _uses_gpu(container: Attributes) -> bool:
-    """Return whether it was given a GPU, whoever made that."""
+def _uses_gpu(container: Attributes) -> bool | None:
+    """Return whether it was given a GPU, whoever made that; None where it has every device of the host."""
     host = container.get("HostConfig") or {}
     paths = [str(each.get("PathOnHost", "")) for each in host.get("Devices") or []]
     asked = bool(host.get("DeviceRequests")) or host.get("Runtime") == "nvidia"
-    return asked or any(path.startswith(GPU_DEVICES) for path in paths)
+    if asked or any(path.startswith(GPU_DEVICES) for path in paths):
+        return True
+    return None if host.get("Privileged") else False
 
 
 def _restart_policy(container: Attributes) -> str | None:

@@ -119,6 +119,9 @@ class Easing(Protocol):
 class HostProbe(Protocol):
     """Asks this host about a process: its GPU, its threads."""
 
-    async def work(self, pid: int) -> HostWork:
-        """Return what `pid` and its children did since the last question; soon, whatever the driver does."""
+    async def work(self, pid: int, *, may_have_gpu: bool = True) -> HostWork:
+        """Return what `pid` and its children did since the last question; soon, whatever the driver does.
+
+        `may_have_gpu` is False where it is known that they were given none, whatever is hidden from us.
+        """
         ...

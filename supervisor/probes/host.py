@@ -47,14 +47,14 @@ class Host:
         self._driver_asked_at: float | None = None  # None: it owes us no answer
         self._is_silent = False
 
-    async def work(self, pid: int) -> HostWork:
+    async def work(self, pid: int, *, may_have_gpu: bool = True) -> HostWork:
         """Return what `pid` and its children did since the last question; nothing where we do not see such a process.
 
         At most both limits pass. What nobody can tell is told as such, and never as idleness.
         """
         try:
             async with asyncio.timeout(self._kernel_limit_s):
-                family = await self._kernel_thread.do(partial(look, pid, proc=self._proc))
+                family = await self._kernel_thread.do(partial(look, pid, may_have_gpu=may_have_gpu, proc=self._proc))
         except TimeoutError:  # ours is the fault, not the target's
             return HostWork(gpu_is_unknown=True)
         if not family.pids:

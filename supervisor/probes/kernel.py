@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from supervisor.probes import gpu_files
+
 PROC = Path("/proc")
 # Bounds against a server gone wild. vLLM on eight GPUs has some twenty processes and two thousand threads.
 MOST_PROCESSES = 256
 MOST_THREADS = 8192
-MOST_FILES = 512  # a driver's files are opened early and so come first, before the connections of users
 MOST_BYTES = 4096  # of one file
 UNINTERRUPTIBLE = b"D"
-GPU_FILES = ("/dev/nvidia", "/dev/dxg", "/dev/kfd", "/dev/dri/render")
+ENDED = frozenset({b"Z", b"X", b""})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +27,13 @@ class Family:
 
     pids: frozenset[int] = frozenset()
     waits_for_disk: bool = False
-    gpu_files: frozenset[str] = frozenset()  # files of GPU drivers that they hold open, as far as we may look
+    gpu_files: frozenset[str] = frozenset()  # files of GPU drivers that they hold open; hidden from us, that they may
 
 
-def look(pid: int, *, proc: Path = PROC) -> Family:
+def look(pid: int, *, may_have_gpu: bool = True, proc: Path = PROC, dev: Path = gpu_files.DEV) -> Family:
     """Return what the kernel says of `pid` and its descendants at this moment.
+
+    Where it is known that they were given no GPU, they hold none open that we could not see.
 
     One sample of a thread in uninterruptible sleep proves work, though one without proves nothing: it is how a thread
     waits for a page of an mmapped model, or for a network share. Such waits are short and many, so that a server which
@@ -38,6 +41,7 @@ def look(pid: int, *, proc: Path = PROC) -> Family:
     """
     children = _told_children if (proc / "thread-self" / "children").exists() else _found_children(proc)
     pids: set[int] = set()
+    living: set[int] = set()  # what has ended holds nothing, and hides that
     waits_for_disk, threads = False, 0
     waiting = [pid]
     while waiting and len(pids) < MOST_PROCESSES and threads < MOST_THREADS:
@@ -47,9 +51,14 @@ def look(pid: int, *, proc: Path = PROC) -> Family:
             continue
         pids.add(each)
         threads += len(tasks)
-        waits_for_disk |= any(_fields(task)[:1] == [UNINTERRUPTIBLE] for task in tasks)
+        states = {b"".join(_fields(task)[:1]) for task in tasks}
+        waits_for_disk |= UNINTERRUPTIBLE in states
+        if not states <= ENDED:
+            living.add(each)
         waiting += children(each, tasks)
-    files = frozenset(file for each in pids for file in _gpu_files(f"{proc}/{each}/fd"))
+    files, hidden = gpu_files.held(living, proc=proc)
+    if hidden and may_have_gpu:
+        files |= gpu_files.possible(hidden, proc=proc, dev=dev)
     return Family(pids=frozenset(pids), waits_for_disk=waits_for_disk, gpu_files=files)
 
 
@@ -66,16 +75,6 @@ def _found_children(proc: Path) -> Callable[[int, Iterable[str]], list[int]]:
         if number.isdecimal() and (fields := _fields(process)):
             children[int(fields[1])].append(int(number))
     return lambda pid, _tasks: children.get(pid, [])
-
-
-def _gpu_files(directory: str) -> Iterator[str]:
-    for file in islice(_entries(directory), MOST_FILES):
-        try:
-            target = str(Path(file).readlink())
-        except OSError:  # closed meanwhile
-            continue
-        if target.startswith(GPU_FILES):
-            yield target
 
 
 def _fields(task: str) -> list[bytes]:

@@ -51,6 +51,27 @@ def memory(*events: ContainerEvent, keeps_containers: bool = False) -> Memory:
     return Memory(events=(event("start", LIFE_S), *events), keeps_containers=keeps_containers)
 
 
+@pytest.mark.parametrize(
+    ("given", "uses"),
+    [
+        ({}, False),
+        ({"Privileged": True}, None),
+        ({"Privileged": True, "Runtime": "nvidia"}, True),
+        ({"DeviceRequests": [{"Driver": "nvidia"}]}, True),
+        ({"Devices": [{"PathOnHost": "/dev/kfd"}]}, True),
+        ({"Devices": [{"PathOnHost": "/dev/fuse"}]}, False),
+    ],
+    ids=str,
+)
+def test_whether_it_has_a_gpu_is_known_but_of_one_that_has_every_device(
+    given: dict[str, Any], *, uses: bool | None
+) -> None:
+    running = dict(container(Status="running", Running=True))
+    running["HostConfig"] = {**running["HostConfig"], **given}
+
+    assert read_container(running, now=ENDED_AT).uses_gpu is uses
+
+
 def test_a_running_container_is_read_whole() -> None:
     running = container(Status="running", Running=True, Pid=4121, FinishedAt=NEVER)
 

@@ -70,11 +70,13 @@ class ScriptedHost:
     def __init__(self) -> None:
         self.says = HostWork()
         self.asked: list[int] = []
+        self.may_have_gpu: list[bool] = []
         self.gpus: tuple[GpuMemory, ...] | None = None
         self.kept: tuple[GpuMemory, ...] = ()  # what is not given back in time
 
-    async def work(self, pid: int) -> HostWork:
+    async def work(self, pid: int, *, may_have_gpu: bool = True) -> HostWork:
         self.asked.append(pid)
+        self.may_have_gpu.append(may_have_gpu)
         return self.says
 
     async def memory(self) -> tuple[GpuMemory, ...] | None:
