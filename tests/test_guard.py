@@ -1,6 +1,7 @@
 """What holds us back: people, the mode, one restart at a time, a trouble of many."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from supervisor.core.restraint import EVERY, Curb, Hold
 from supervisor.core.state import Phase, State
-from supervisor.core.verdict import NOT_STARTED, Judgement, Verdict
+from supervisor.core.verdict import NOT_STARTED, SIGNALLED, Judgement, Verdict
 from supervisor.guard import PROOF_S, Guard, Rules
 
 NAMES = ("general", "planner", "code", "vision")
@@ -58,6 +59,30 @@ def test_a_hold_holds_until_it_is_released() -> None:
     assert watched.guard.release("code")
     assert watched.curb("code") is None
     assert not watched.guard.release("code")
+
+
+def test_a_drain_and_a_hold_stand_beside_one_another_and_one_release_ends_both() -> None:
+    watched = Watched()
+    watched.guard.hold(hold("code"))
+    watched.guard.hold(replace(hold("code"), drains=True))
+    both = [each.drains for each in watched.guard.holds]
+    put_back = (watched.guard.undrain("code"), watched.guard.undrain("code"))
+    left = (watched.guard.drained("code", now=NOW), watched.curb("code"))
+    watched.guard.hold(replace(hold("code"), drains=True))
+
+    released = watched.guard.release("code")
+
+    assert (both, put_back, left) == ([False, True], (True, False), (None, Curb.HELD))
+    assert (released, watched.guard.drained("code", now=NOW), watched.curb("code")) == (True, None, None)
+
+
+def test_what_an_operator_has_sent_a_signal_has_not_fallen_with_others() -> None:
+    watched = Watched()
+    by_signal = Judgement(verdict=Verdict.DOWN, reason=SIGNALLED, message="ended by the operator's SIGKILL")
+    for name in NAMES:
+        watched.guard.hears(name, watched.states[name], by_signal, now=NOW)
+
+    assert [watched.curb(name) for name in NAMES] == [None] * 4
 
 
 def test_a_hold_ends_by_itself_when_it_said_so() -> None:

@@ -327,3 +327,43 @@ async def test_an_outcome_with_half_a_character_is_an_outcome(tmp_path: Path) ->
         await store.end(number, "refused: \udcff")
 
     assert query(tmp_path / "history.sqlite", "SELECT outcome FROM acts") == [("refused: ?",)]
+
+
+async def test_what_was_done_is_told_the_newest_first_with_who_wanted_it_and_how_it_ended(tmp_path: Path) -> None:
+    async with opened(tmp_path / "history.sqlite") as store:
+        restart = await store.begin("general", act())
+        await store.end(restart, "done")
+        signal = await store.begin_signal("general", "SIGHUP")
+        await store.end(signal, "it does not run", counts=False)
+        await store.begin("general", act(Verb.STOP, by_operator=True))
+        await store.begin("code", act())
+
+        told = await store.acts("general", limit=10)
+        newest = await store.acts("general", limit=1)
+
+    assert [(each["verb"], each["by_operator"], each["outcome"], each["counts"]) for each in told] == [
+        ("stop", True, None, True),
+        ("signal SIGHUP", True, "it does not run", False),
+        ("restart", False, "done", True),
+    ]
+    assert (told[0]["ended_at"], newest) == (None, told[:1])
+    assert told[2]["began_at"] <= told[2]["ended_at"]
+
+
+async def test_an_act_whose_time_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite"
+    async with opened(path) as store:
+        await store.begin("general", act())
+        await store.begin("general", act(Verb.STOP))
+        edit(path, "UPDATE acts SET began_at = 'yesterday' WHERE verb = 'stop'")
+
+        assert [each["verb"] for each in await store.acts("general", limit=10)] == ["restart"]
+
+
+async def test_what_ended_by_an_operators_signal_is_ours_to_start_again_for_the_next_daemon_too(tmp_path: Path) -> None:
+    async with opened(tmp_path / "history.sqlite") as store:
+        await store.end(await store.begin_signal("general", "SIGKILL"), "done", counts=False)
+        await store.record("general", change(Phase.BACKOFF), instance="4f1e")
+        memory = await store.remember("general", window_s=WINDOW_S)
+
+    assert (memory.is_ours, memory.restart_ages_s) == (True, ())

@@ -9,6 +9,7 @@ import pytest
 from loguru import logger
 
 from supervisor.core.liveness import Snapshot
+from supervisor.core.restraint import Curb, Restraint
 from supervisor.core.state import Phase
 from supervisor.core.verdict import Judgement, Verdict
 from supervisor.errors import StartupError
@@ -96,6 +97,26 @@ async def test_what_a_person_stopped_is_in_maintenance_until_it_is_started() -> 
 
         assert stopped == b"maint down #stopped by the operator\n"
         assert await asked.ask() == b"ready up 100%\n"
+
+
+@pytest.mark.parametrize(
+    ("phase", "line"),
+    [
+        (Phase.UP, b"drain 0%\n"),
+        (Phase.SUSPECT, b"drain 0%\n"),
+        (Phase.STARTING, b"drain 0%\n"),
+        (Phase.UNKNOWN, b"drain 0%\n"),
+        (Phase.BACKOFF, b"drain down #hung: no progress, cpu idle\n"),
+        (Phase.STOPPED, b"maint down #no progress, cpu idle\n"),
+    ],
+)
+async def test_what_is_out_of_rotation_gets_nobody_new_until_it_is_put_back(phase: Phase, line: bytes) -> None:
+    drain = Restraint(curb=Curb.DRAINED, message="drained by the operator", since=90.0)
+    async with serving(snapshot(phase=phase, judgement=HUNG, drain=drain, restraint=drain)) as asked:
+        drained = await asked.ask()
+        asked.board.put(snapshot(phase=Phase.UP))
+
+        assert (drained, await asked.ask()) == (line, b"ready up 100%\n")
 
 
 async def test_a_stand_in_that_is_busy_is_used_all_the_same() -> None:
