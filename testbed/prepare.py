@@ -36,6 +36,8 @@ HERE: Final[Steps] = {
     "fish": partial(ensure_tool, "fish", "fish"),
     "mandoc": partial(ensure_tool, "mandoc", "mandoc"),
     "man": partial(ensure_tool, "man", "man-db"),
+    "monit": partial(ensure_tool, "monit", "monit"),
+    "Nagios' plugins": partial(ensure_tool, "/usr/lib/nagios/plugins/negate", "monitoring-plugins-basic"),
     "Prometheus": partial(ensure_tool, "prometheus", "prometheus"),
     "Docker Compose": compose.compose_command,
     "Python 3.9": partial(old_python.ensure, "3.9"),

@@ -15,8 +15,8 @@ from docker.models.containers import Container
 from supervisor import __version__
 from testbed import own_image, owner
 from testbed.base_image import ensure_base_image
-from testbed.clients import wait_until
-from testbed.container_servers import OWNER_LABEL
+from testbed.clients import busy, free_port, wait_until
+from testbed.container_servers import INNER_PORT, OWNER_LABEL, ContainerServers
 from testbed.image import LABEL
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # the first run makes a Debian and fetches every package
@@ -177,3 +177,43 @@ def test_a_stop_ends_it_in_seconds_and_well(engine: docker.DockerClient, built: 
 def pid_of(container: Container) -> int:
     container.reload()
     return int(container.attrs["State"]["Pid"])
+
+
+def test_its_probe_is_a_healthcheck_that_busy_servers_pass_and_hung_ones_do_not(
+    engine: docker.DockerClient, built: str, servers: ContainerServers, model: Path
+) -> None:
+    """A health check of Docker's own, beside a real server: in its network, as a sidecar has it."""
+    port = free_port()
+    url = servers.run("probed", model, "-np", "1", port=port)
+    server = servers.container("probed")
+    probe = ["CMD", "benchai-supervisorctl", "probe", "-t", "5", "--url", f"http://127.0.0.1:{INNER_PORT}"]
+    checked = {"test": probe, "interval": SECOND_NS, "timeout": 8 * SECOND_NS, "retries": 1, "start_period": 0}
+    beside = engine.containers.run(
+        built,
+        ["sleep", "600"],
+        detach=True,
+        labels={LABEL: "probe", OWNER_LABEL: owner.me()},
+        network_mode=f"container:{server.id}",
+        healthcheck=checked,
+    )
+    try:
+        wait_until(lambda: health(beside) == "healthy", "it is healthy", within_s=60.0)
+        with busy(url) as user:
+            user.wait_first_token()
+            wait_until(lambda: "busy" in said_last(beside), "it was probed while it was busy", within_s=60.0)
+            while_busy = health(beside)
+        with servers.freeze("probed"):
+            wait_until(lambda: health(beside) == "unhealthy", "it is unhealthy", within_s=60.0)
+            said = said_last(beside)
+    finally:
+        beside.remove(force=True, v=True)
+
+    assert while_busy == "healthy"
+    assert "ERROR (" in said
+
+
+def said_last(container: Container) -> str:
+    """Return what its last health check printed."""
+    container.reload()
+    log = container.attrs["State"]["Health"]["Log"]
+    return str(log[-1]["Output"]) if log else ""
