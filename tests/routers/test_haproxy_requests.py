@@ -7,13 +7,16 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 
+from supervisor.core.restraint import Curb, Restraint
 from supervisor.core.state import Phase
 from supervisor.publish.agent import AgentServer, listen
+from testbed.clients import wait_until
 from testbed.leaving import Leaving
 from testbed.routers.base import Served
 from testbed.routers.haproxy import CONFIGURATION, HaproxyRouter
@@ -25,6 +28,7 @@ NAMES = ("general", "planner", "code", "vision")
 HEARD_S = 1.2  # two agent checks and a little
 WITHIN_S = 10.0
 pytestmark = pytest.mark.usefixtures("haproxy")
+DRAINED = Restraint(curb=Curb.DRAINED, message="drained by the operator")
 LOADING = fails("503 Service Unavailable", '{"error": {"message": "Loading model"}}')
 
 
@@ -45,9 +49,9 @@ class Told(Leaving):
         self._task = self._loop.create_task(server.run())
         self._thread.start()
 
-    def say(self, name: str, phase: Phase) -> None:
+    def say(self, name: str, phase: Phase, *, drain: Restraint | None = None) -> None:
         """Say what a backend's phase is, and wait until HAProxy has heard it."""
-        self._board.put(snapshot(name, phase=phase, judgement=HUNG))
+        self._board.put(snapshot(name, phase=phase, judgement=HUNG, drain=drain, restraint=drain))
         time.sleep(HEARD_S)
 
     def leave(self) -> None:
@@ -255,6 +259,26 @@ def test_whoever_is_out_gets_nothing_until_it_is_back(place: Place, phase: Phase
     assert (out.status_code, out.json()["error"]["code"]) == (503, "no_backend_available")
     assert len(place.upstreams["code"].connections) == 1
     assert content(back) == "from code"
+
+
+@pytest.mark.parametrize("phase", [Phase.UP, Phase.BACKOFF])
+def test_what_an_operator_has_drained_gets_nobody_new_and_what_is_under_way_is_answered(
+    place: Place, phase: Phase
+) -> None:
+    client = place.open()
+    place.behave(code=thinks(3 * HEARD_S))
+    with ThreadPoolExecutor() as beside:
+        under_way = beside.submit(ask, client, "code")
+        wait_until(lambda: bool(place.upstreams["code"].connections), "the request is at its server")
+        place.told.say("code", phase, drain=DRAINED)
+        refused = ask(client, "code")
+        served = under_way.result()
+    place.told.say("code", Phase.UP)
+    place.behave(code=answers("from code"))
+
+    assert refused.status_code == 503
+    assert (served.status_code, content(served)) == (200, "at last")
+    assert content(ask(client, "code")) == "from code"
 
 
 def test_auto_leaves_out_whoever_is_drained(place: Place) -> None:
