@@ -54,8 +54,9 @@ def steps(host: Host, prefix: Path, source: str | None) -> Iterator[Step]:
 
 
 def _make(host: Host, prefix: Path, python: str, *clears: str) -> None:
+    host.claim(prefix)  # first, so that one which was interrupted is known as ours when it is tried again
     host.run(python, "-m", "venv", *clears, str(prefix))
-    host.claim(prefix)
+    host.claim(prefix)  # again: what is cleared is gone with all in it
 
 
 def _run(host: Host, *command: str) -> None:

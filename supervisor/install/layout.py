@@ -1,6 +1,7 @@
 """What goes where on a host, and where it comes from. Reads what is to be installed, and writes nothing."""
 
 import hashlib
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -90,10 +91,17 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def usual_prefix() -> Path:
-    """Return where the environment is that we run from, where that is an installed one; else where one belongs."""
+def usual_prefix(unit: Path = LOCAL.unit) -> Path:
+    """Return where the environment is that we run from, if it is an installed one; or the unit's; else where one
+    belongs."""
     ours = Path(sys.prefix)
-    return ours if (ours / RECORD).is_file() else PREFIX
+    if (ours / RECORD).is_file():
+        return ours
+    try:
+        found = re.search(rf"^ExecStart=(/\S+)/bin/{COMMANDS[0]} ", unit.read_text(), re.MULTILINE)
+    except (OSError, UnicodeDecodeError):
+        found = None
+    return Path(found[1]) if found and (Path(found[1]) / RECORD).is_file() else PREFIX
 
 
 def checkout() -> Path | None:

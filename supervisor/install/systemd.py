@@ -24,6 +24,7 @@ from supervisor.install.layout import (
     USER,
     Copy,
     copies,
+    digest,
 )
 from supervisor.install.step import Step
 
@@ -52,7 +53,7 @@ def install(host: Host, *, prefix: Path = PREFIX, source: str | None = None, doc
         *environment.steps(host, prefix, source),
         *(step for each in wanted for step in _placed(host, each, record)),
         *(_completes(host, prefix, shell, path) for shell, path in LOCAL.completions.items()),
-        *(_linked(host, LOCAL.bin / name, prefix / "bin" / name) for name in COMMANDS),
+        *(step for name in COMMANDS for step in _linked(host, LOCAL.bin / name, prefix / "bin" / name)),
         Step(f"write  {prefix / RECORD}", partial(host.keep_record, prefix, wanted)),
         _ran(host, "systemd-sysusers", str(LOCAL.sysusers)),
         _ran(host, "systemd-tmpfiles", "--create", str(LOCAL.tmpfiles)),
@@ -119,6 +120,8 @@ def _placed(host: Host, copy: Copy, record: Mapping[str, str]) -> Iterator[Step]
         if record.get(str(copy.to)) != copy.digest and host.read(beside) != copy.content:
             yield Step(f"write  {beside} (what it would be now)", partial(host.write, beside, copy.content, copy.mode))
         return
+    if there is not None and record.get(str(copy.to)) != digest(there):
+        yield _set_aside(host, copy.to)
     again = "" if there is None else " (a newer one)"
     yield Step(f"write  {copy.to}{again}", partial(host.write, copy.to, copy.content, copy.mode))
 
@@ -130,10 +133,23 @@ def _completes(host: Host, prefix: Path, shell: str, path: Path) -> Step:
     return Step(f"write  {path} (what {COMMANDS[1]} completion {shell} prints)", write)
 
 
-def _linked(host: Host, path: Path, to: Path) -> Step:
-    if host.leads_to(path) == to:
-        return Step(f"keep   {path} (as it is)")
-    return Step(f"link   {path} -> {to}", partial(host.link, path, to))
+def _linked(host: Host, path: Path, to: Path) -> Iterator[Step]:
+    if (leads_to := host.leads_to(path)) == to:
+        yield Step(f"keep   {path} (as it is)")
+        return
+    if leads_to is None and host.at(path).exists():
+        yield _set_aside(host, path)
+    yield Step(f"link   {path} -> {to}", partial(host.link, path, to))
+
+
+def _set_aside(host: Host, path: Path) -> Step:
+    """Keep what somebody else has put where one of ours belongs."""
+    aside = path.with_name(f"{path.name}.old")
+
+    def move() -> None:
+        host.at(path).replace(host.at(aside))
+
+    return Step(f"move   {path} to {aside} (it is not ours, or was edited)", move)
 
 
 def _ran(host: Host, *command: str) -> Step:

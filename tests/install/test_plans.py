@@ -10,7 +10,18 @@ from supervisor.cli.program import run
 from supervisor.errors import InstallRefused
 from supervisor.install import __main__, systemd
 from supervisor.install.host import SYSTEMD_RUNS, Host
-from supervisor.install.layout import LOCAL, PACKAGED, PREFIX, RECORD, RULES, SETTINGS, USER, copies, digest
+from supervisor.install.layout import (
+    LOCAL,
+    PACKAGED,
+    PREFIX,
+    RECORD,
+    RULES,
+    SETTINGS,
+    USER,
+    copies,
+    digest,
+    usual_prefix,
+)
 from tests.fakes.installing import PretendHost
 
 WRITTEN = {str(path) for path in (*(each.to for each in copies(PREFIX)), *LOCAL.completions.values())}
@@ -100,6 +111,66 @@ def test_twice_is_an_upgrade_that_leaves_what_is_right(host: PretendHost) -> Non
     assert f"write  {LOCAL.unit} (a newer one)" in said
     assert f"keep   {SETTINGS} (as it is)" in said
     assert "ExecStart=" in host.at(LOCAL.unit).read_text()
+
+
+def test_what_somebody_else_put_where_ours_belongs_is_set_aside_and_not_lost(host: PretendHost) -> None:
+    command = Path("/usr/local/bin/benchai-supervisorctl")
+    for path in (LOCAL.unit, command):
+        host.write(path, b"mine", 0o755)
+
+    said = install(host)
+    again = install(host)
+
+    assert f"move   {command} to {command}.old (it is not ours, or was edited)" in said
+    assert {host.at(Path(f"{path}.old")).read_text() for path in (LOCAL.unit, command)} == {"mine"}
+    assert "ExecStart=" in host.at(LOCAL.unit).read_text()
+    assert host.leads_to(command) == PREFIX / "bin/benchai-supervisorctl"
+    assert [line for line in again if line.startswith("move")] == []
+
+
+def test_what_we_have_written_ourselves_is_renewed_without_a_copy(host: PretendHost) -> None:
+    install(host)
+    older = b"[Service]\n# of an older version\n"
+    unit = next(each for each in copies(PREFIX) if each.to == LOCAL.unit)
+    host.write(LOCAL.unit, older, 0o644)
+    record = host.at(PREFIX / RECORD)
+    record.write_text(record.read_text().replace(unit.digest, digest(older)))
+
+    install(host)
+
+    assert host.at(LOCAL.unit).read_bytes() == unit.content
+    assert f"{LOCAL.unit}.old" not in host.files()
+
+
+def test_an_environment_whose_making_was_cut_off_is_ours_to_make_again(host: PretendHost) -> None:
+    def cut_off(*command: str) -> str:
+        if "venv" in command:
+            host.write(PREFIX / "lib/half", b"", 0o644)
+            raise KeyboardInterrupt
+        return ""
+
+    run, host.run = host.run, cut_off  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        install(host)
+    host.run = run  # type: ignore[method-assign]
+
+    install(host)
+
+    assert host.files() >= WRITTEN
+
+
+def test_where_no_prefix_is_said_the_one_in_the_unit_is_meant(host: PretendHost, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    unit = host.at(LOCAL.unit)
+    before = usual_prefix(unit)
+    unit.parent.mkdir(parents=True)
+    unit.write_text(f"[Service]\nExecStart={own}/bin/benchai-supervisord --settings x\n")
+    not_made_by_us = usual_prefix(unit)
+    own.mkdir()
+    (own / RECORD).touch()
+
+    assert before == not_made_by_us == PREFIX
+    assert usual_prefix(unit) == own
 
 
 def test_what_was_edited_by_hand_is_kept_and_what_would_be_new_lies_beside_it(host: PretendHost) -> None:
