@@ -3,24 +3,21 @@
 The collection comes with the package `ansible`, which is 280 MB unpacked: one file is taken out of it.
 """
 
-import fcntl
-import hashlib
 import json
 import os
 import re
 import subprocess
-import sys
 import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any, Final
 
-from testbed.cache import REPOSITORY, cache_dir
-from testbed.debian import run_logged
+from testbed import own_environment
+from testbed.cache import REPOSITORY
+from testbed.own_environment import Run
 
 LOCK: Final = REPOSITORY / "requirements" / "ansible.txt"
 MODULE: Final = "ansible_collections/community/general/plugins/modules/supervisorctl.py"
-INSTALL_TIMEOUT_S: Final = 600
 RUN_TIMEOUT_S: Final = 120
 
 
@@ -30,17 +27,7 @@ def ensure_ansible() -> Path:
     Raises:
         NotToBeHad: it could not be installed.
     """
-    home = cache_dir("ansible")
-    mark = home / "installed"
-    wanted = f"{home} {sys.version} {hashlib.sha256(LOCK.read_bytes()).hexdigest()}"
-    with (home / "lock").open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)  # of two that need it, the second finds the first's
-        if not mark.exists() or mark.read_text() != wanted:
-            print(f"testbed: installing Ansible into {home}: 20 s, 70 MB", flush=True)
-            mark.unlink(missing_ok=True)
-            _install(home)
-            mark.write_text(wanted)
-    return home
+    return own_environment.ensure("ansible", LOCK, says="Ansible (20 s, 70 MB)", fill=_install)
 
 
 def run_module(module: str, arguments: dict[str, object], *, folder: Path) -> tuple[bool, dict[str, Any]]:
@@ -75,7 +62,7 @@ def run_module(module: str, arguments: dict[str, object], *, folder: Path) -> tu
     return found[1] in ("SUCCESS", "CHANGED"), json.loads(found[2])
 
 
-def _install(home: Path) -> None:
+def _install(home: Path, run: Run) -> None:
     pip = str(home / "venv" / "bin" / "pip")
     pinned = re.split(r"(?m)^(?=[a-z0-9])", LOCK.read_text())
     collections = [each for each in pinned if each.startswith("ansible==")]
@@ -83,14 +70,9 @@ def _install(home: Path) -> None:
         core, whole = Path(scratch, "core.txt"), Path(scratch, "whole.txt")
         core.write_text("".join(each for each in pinned if each not in collections))
         whole.write_text("".join(collections))
-        _run(sys.executable, "-m", "venv", "--clear", str(home / "venv"))
-        _run(pip, "install", "--require-hashes", "-r", str(core))
-        _run(pip, "download", "--require-hashes", "--no-deps", "--dest", scratch, "-r", str(whole))
+        run(pip, "install", "--require-hashes", "-r", str(core))
+        run(pip, "download", "--require-hashes", "--no-deps", "--dest", scratch, "-r", str(whole))
         (wheel,) = Path(scratch).glob("ansible-*.whl")
         with zipfile.ZipFile(wheel) as packed:
             (home / "modules").mkdir(exist_ok=True)
             (home / "modules" / "supervisorctl.py").write_bytes(packed.read(MODULE))
-
-
-def _run(*command: str) -> None:
-    run_logged(command, log="ansible-install.log", timeout_s=INSTALL_TIMEOUT_S)

@@ -1,19 +1,17 @@
 """The LiteLLM proxy in an environment of its own, with the callback installed as a user does: into one folder."""
 
-import fcntl
-import hashlib
 import json
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Final
 
 import httpx
 
-from testbed.cache import REPOSITORY, cache_dir
+from testbed import own_environment
+from testbed.cache import REPOSITORY
 from testbed.clients import LOOPBACK
-from testbed.debian import run_logged
+from testbed.own_environment import Run
 from testbed.routers.base import Router
 
 HERE: Final = REPOSITORY / "integrations" / "litellm"
@@ -21,7 +19,6 @@ CONFIG: Final = HERE / "litellm_config.yaml"
 MODULES: Final = ("benchai_liveness.py", "benchai_routing.py")
 CLIENT: Final = REPOSITORY / "supervisor" / "client.py"
 LOCK: Final = REPOSITORY / "requirements" / "litellm.txt"
-INSTALL_TIMEOUT_S: Final = 900
 MASTER_KEY: Final = "sk-testbed"
 
 
@@ -83,19 +80,9 @@ def ensure_litellm() -> Path:
     Raises:
         NotToBeHad: it could not be installed.
     """
-    home = cache_dir("litellm")
-    venv, mark = home / "venv", home / "installed"
-    wanted = f"{venv} {sys.version} {hashlib.sha256(LOCK.read_bytes()).hexdigest()}"
-    with (home / "lock").open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)  # of two that need it, the second finds the first's
-        if not mark.exists() or mark.read_text() != wanted:
-            print(f"testbed: installing the LiteLLM proxy into {venv}: a minute, 750 MB", flush=True)
-            mark.unlink(missing_ok=True)
-            _run(sys.executable, "-m", "venv", "--clear", str(venv))
-            _run(str(venv / "bin" / "pip"), "install", "--require-hashes", "-r", str(LOCK))
-            mark.write_text(wanted)
-    return venv / "bin" / "litellm"
+    says = "the LiteLLM proxy (a minute, 750 MB)"
+    return own_environment.ensure("litellm", LOCK, says=says, fill=_fill) / "venv" / "bin" / "litellm"
 
 
-def _run(*command: str) -> None:
-    run_logged(command, log="litellm-install.log", timeout_s=INSTALL_TIMEOUT_S)
+def _fill(home: Path, run: Run) -> None:
+    run(str(home / "venv" / "bin" / "pip"), "install", "--require-hashes", "-r", str(LOCK))

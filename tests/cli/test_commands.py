@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,13 +11,11 @@ import pytest
 from supervisor import __version__
 from supervisor.cli import main
 from supervisor.cli.http import Daemon, DaemonUnreachable
+from tests.cli.conftest import Ctl
 from tests.fakes.daemon import FakeDaemon
 from tests.fakes.documents import Document, status, target
 from tests.fakes.incidents import BUNDLE, incident
 from tests.fakes.upstream import Upstream, hangs_up, sends_then, silent
-
-CtlResult = tuple[int, list[str], list[str]]
-Ctl = Callable[..., CtlResult]
 
 LET_ME_IN = "let-me-in"
 
@@ -26,18 +24,6 @@ LET_ME_IN = "let-me-in"
 def daemon(tmp_path: Path) -> Iterator[FakeDaemon]:
     with FakeDaemon(tmp_path / "control.sock", status=status(target("general"), target("code"))) as daemon:
         yield daemon
-
-
-@pytest.fixture
-def ctl(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> Ctl:
-    """Run a command; return its exit status, the lines on stdout and those on stderr."""
-
-    def run(*words: str, server: str = daemon.url) -> CtlResult:
-        code = main(["--server", server, *words])
-        printed = capsys.readouterr()
-        return code, printed.out.splitlines(), printed.err.splitlines()
-
-    return run
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,17 @@
 """`hold`, `release`, `pause` and `resume`, in supervisorctl's manner."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from supervisor.cli import main
+from tests.cli.conftest import Ctl
 from tests.fakes.daemon import FakeDaemon
 from tests.fakes.documents import status, target
 
 pytestmark = pytest.mark.usefixtures("in_utc")
-Ctl = Callable[..., tuple[int, list[str], list[str]]]
 
 TWO_O_CLOCK_S = datetime(2026, 11, 23, 14, 0, tzinfo=UTC).timestamp()
 
@@ -22,18 +22,6 @@ def daemon(tmp_path: Path) -> Iterator[FakeDaemon]:
     targets = status(target("general"), target("code"))
     with FakeDaemon(tmp_path / "control.sock", status=targets, now=lambda: TWO_O_CLOCK_S) as daemon:
         yield daemon
-
-
-@pytest.fixture
-def ctl(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> Ctl:
-    """Run a command; return its exit status, the lines on stdout and those on stderr."""
-
-    def run(*words: str) -> tuple[int, list[str], list[str]]:
-        code = main(["--server", daemon.url, *words])
-        printed = capsys.readouterr()
-        return code, printed.out.splitlines(), printed.err.splitlines()
-
-    return run
 
 
 def test_a_hold_says_until_when_and_why(daemon: FakeDaemon, ctl: Ctl) -> None:

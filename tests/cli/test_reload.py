@@ -1,15 +1,14 @@
 """`reread`, `update`, `reload`, `add` and `remove`, in supervisorctl's words."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from supervisor.cli import main
+from tests.cli.conftest import Ctl
 from tests.fakes.daemon import FakeDaemon
 from tests.fakes.documents import status, target
 
-Ctl = Callable[..., tuple[int, list[str], list[str]]]
 URL = {"key": "url", "before": '"http://a:1"', "after": '"http://a:2"', "takes_restart": False}
 KEY = {"key": "api_key", "before": None, "after": "(hidden)", "takes_restart": False}
 PORT = {"key": "http.port", "before": "8090", "after": "9000", "takes_restart": True}
@@ -25,18 +24,6 @@ def daemon(tmp_path: Path) -> Iterator[FakeDaemon]:
     with FakeDaemon(tmp_path / "control.sock", status=status(target("general"), target("code"))) as daemon:
         daemon.differences = {"targets": TARGETS, "common": [PORT]}
         yield daemon
-
-
-@pytest.fixture
-def ctl(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> Ctl:
-    """Run a command; return its exit status, the lines on stdout and those on stderr."""
-
-    def run(*words: str) -> tuple[int, list[str], list[str]]:
-        code = main(["--server", daemon.url, *words])
-        printed = capsys.readouterr()
-        return code, printed.out.splitlines(), printed.err.splitlines()
-
-    return run
 
 
 def asked(daemon: FakeDaemon) -> list[tuple[str, str, dict[str, list[str]]]]:

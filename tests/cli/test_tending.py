@@ -1,17 +1,16 @@
 """`tail`, `signal`, `pid`, `probe`, `drain` and `history`: what is asked, and the words and exit status that answer."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from supervisor.cli import main
+from tests.cli.conftest import Ctl
 from tests.fakes.daemon import FakeDaemon
 from tests.fakes.documents import iso, status, target
 
 pytestmark = pytest.mark.usefixtures("in_utc")
-Ctl = Callable[..., tuple[int, list[str], list[str]]]
 NOON_S = 1_795_435_200.0
 
 
@@ -21,18 +20,6 @@ def daemon(tmp_path: Path) -> Iterator[FakeDaemon]:
     with FakeDaemon(tmp_path / "control.sock", status=targets, now=lambda: NOON_S) as daemon:
         daemon.logs["general"] = "ein Wörtchen\nred \x1b[31mtext\r\nlast".encode()
         yield daemon
-
-
-@pytest.fixture
-def ctl(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> Ctl:
-    """Run a command; return its exit status, the lines on stdout and those on stderr."""
-
-    def run(*words: str) -> tuple[int, list[str], list[str]]:
-        code = main(["--server", daemon.url, *words])
-        printed = capsys.readouterr()
-        return code, printed.out.splitlines(), printed.err.splitlines()
-
-    return run
 
 
 # --- tail -------------------------------------------------------------------------------------------------------------

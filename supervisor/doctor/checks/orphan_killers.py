@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from supervisor.doctor import unit_files
 from supervisor.doctor.around import Around
 from supervisor.doctor.finding import Finding, error, note, ok, unseen
+from supervisor.doctor.text_files import beginning
 
 CRON = ("etc/crontab", "etc/cron.d/*", "var/spool/cron/crontabs/*")
 PERIODIC = ("etc/cron.hourly/*", "etc/cron.daily/*")
@@ -87,7 +88,11 @@ def _lines(root: Path) -> Iterator[Line]:
             yield from (Line(each.unit, script, text) for script, text in _scripts(each.value, root))
     for pattern in (*CRON, *PERIODIC):
         for path in sorted(root.glob(pattern)):
-            yield from (Line(str(path), path, line) for line in _text(path).splitlines() if not line.startswith("#"))
+            yield from (
+                Line(str(path), path, line)
+                for line in beginning(path, most_bytes=MOST_BYTES).splitlines()
+                if not line.startswith("#")
+            )
 
 
 def _scripts(command: str, root: Path) -> Iterator[tuple[Path, str]]:
@@ -98,16 +103,11 @@ def _scripts(command: str, root: Path) -> Iterator[tuple[Path, str]]:
         return
     for word in words[:3]:
         path = root / word.removeprefix("/")
-        if word.startswith("/") and path.suffix in ("", ".sh", ".bash") and (text := _text(path)).startswith("#!"):
+        if not word.startswith("/") or path.suffix not in ("", ".sh", ".bash"):
+            continue
+        text = beginning(path, most_bytes=MOST_BYTES)
+        if text.startswith("#!"):
             yield from ((path, line) for line in text.splitlines() if not line.lstrip().startswith("#"))
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(MOST_BYTES).decode(errors="replace")
-    except OSError:
-        return ""
 
 
 def _unreadable(root: Path) -> Iterator[Path]:

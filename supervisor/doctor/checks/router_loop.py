@@ -8,6 +8,7 @@ from supervisor.doctor import listeners, unit_files
 from supervisor.doctor.account import words_of
 from supervisor.doctor.around import Around
 from supervisor.doctor.finding import Finding, error, ok, unseen
+from supervisor.doctor.text_files import beginning
 from supervisor.settings import RouterSettings
 
 SCRIPT, GUARD = "llm_router.py", "benchai_liveness"
@@ -36,7 +37,7 @@ def _judged(words: list[str], folder: Path | None, router: RouterSettings) -> Fi
         script = SCRIPT  # uvicorn llm_router:app
     if script is None:
         return ok("the router is none that restarts model servers", target=router.name)
-    text = _text(folder / script if folder else Path(script))
+    text = beginning(folder / script if folder else Path(script), most_bytes=MOST_BYTES)
     if any(Path(word).name == GUARD for word in words) or f"{GUARD}.guard" in text:
         return ok("the router has handed its health loop over", target=router.name)
     if text and OWN_LOOP not in text:
@@ -65,11 +66,3 @@ def _folder(link: Path) -> Path | None:
         return link.readlink()
     except OSError:
         return None
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(MOST_BYTES).decode(errors="replace")
-    except OSError:
-        return ""

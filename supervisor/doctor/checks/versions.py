@@ -10,6 +10,7 @@ from supervisor import __version__
 from supervisor.doctor import listeners, unit_files
 from supervisor.doctor.around import Around
 from supervisor.doctor.finding import Finding, error, note, ok, warning
+from supervisor.doctor.text_files import beginning
 from supervisor.settings import RouterSettings
 
 CLIENT = "client.py"
@@ -34,7 +35,7 @@ def look(around: Around) -> Iterator[Finding]:
 
 
 def _compared(path: Path, ours: str, router: RouterSettings) -> Finding:
-    theirs = _text(path)
+    theirs = beginning(path, most_bytes=MOST_BYTES)
     command = f"cp {resources.files('supervisor').joinpath(CLIENT)} {path}"
     read, written = SCHEMA.search(theirs), SCHEMA.search(ours)
     if read and written and read[1] != written[1]:
@@ -54,7 +55,7 @@ def _copies(folder: Path | None) -> Iterator[Path]:
         found = [*folder.glob(CLIENT), *folder.glob(f"*/{CLIENT}")]
     except OSError:
         return
-    yield from (path for path in sorted(found)[:10] if OURS in _text(path))
+    yield from (path for path in sorted(found)[:10] if OURS in beginning(path, most_bytes=MOST_BYTES))
 
 
 def _folder(around: Around, router: RouterSettings) -> Path | None:
@@ -69,11 +70,3 @@ def _folder(around: Around, router: RouterSettings) -> Path | None:
         except OSError:
             return None
     return None
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(MOST_BYTES).decode(errors="replace")
-    except OSError:
-        return ""
