@@ -11,10 +11,9 @@ import itertools
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Container, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Container, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from loguru import logger
 
@@ -23,6 +22,7 @@ from supervisor.engines.base import Changed, Description, Log
 from supervisor.engines.circumstances import MISSING
 from supervisor.engines.host_looks import HostLooks
 from supervisor.engines.masked import without_secrets
+from supervisor.engines.one_at_a_time import OneAtATime
 from supervisor.engines.process_child import Child, Program, Record, load, save, why_not
 from supervisor.engines.process_facts import NO_PROGRAM, depends_on, read_facts, read_program
 from supervisor.engines.process_log import Life as LogLife
@@ -68,7 +68,7 @@ class ProcessEngine:
         self._clock = clock
         self._children: dict[str, Child] = {}
         self._refusals: dict[str, str] = {}  # why the last start failed
-        self._acts: dict[str, asyncio.Task[None]] = {}
+        self._acts = OneAtATime("the process engine")
         self._leaving: set[str] = set()
         self._unrotated: set[str] = set()
         self._pidfds: dict[str, int] = {}
@@ -90,15 +90,18 @@ class ProcessEngine:
 
     async def start(self, name: str) -> None:
         """Run program `name`."""
-        await self._act(name, "start", lambda: self._start(name))
+        self._program(name)
+        await self._acts.do(name, "start", lambda: self._start(name))
 
     async def stop(self, name: str, *, grace_s: float) -> None:
         """Send SIGTERM to the group of `name`, and after `grace_s` SIGKILL."""
-        await self._act(name, "stop", lambda: self._stop(name, grace_s=grace_s))
+        self._program(name)
+        await self._acts.do(name, "stop", lambda: self._stop(name, grace_s=grace_s))
 
     async def restart(self, name: str, *, grace_s: float) -> None:
         """Stop `name` if it runs, and run it."""
-        await self._act(name, "restart", lambda: self._restart(name, grace_s=grace_s))
+        self._program(name)
+        await self._acts.do(name, "restart", lambda: self._restart(name, grace_s=grace_s))
 
     async def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal to program `name` itself, and to nothing that it forked."""
@@ -210,7 +213,7 @@ class ProcessEngine:
 
     async def close(self) -> None:
         """Wait for stops and starts under way, then let the programs run on, or stop them with `stop_on_exit`."""
-        await asyncio.gather(*self._acts.values(), return_exceptions=True)
+        await self._acts.end(cut_short=False)
         if self._stop_on_exit:
             running = [name for name in self._programs if self._child(name) is not None]
             stops = [self._stop(name, grace_s=self._exit_grace_s) for name in running]
@@ -220,21 +223,6 @@ class ProcessEngine:
         for name in list(self._pidfds):
             self._unfollow(name)
         self._host_looks.close()
-
-    async def _act(self, name: str, verb: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Do it in a task of its own: half a stop would be worse than a late one, so it runs on if we are cancelled."""
-        self._program(name)
-        if name in self._acts:
-            raise EngineUnreachable(f"did not {verb} {name}: an earlier call to it is still under way")
-        task = asyncio.get_running_loop().create_task(work(), name=f"{name}: {verb}")
-        self._acts[name] = task
-        task.add_done_callback(lambda ended: self._acted(name, ended))
-        await asyncio.shield(task)
-
-    def _acted(self, name: str, task: asyncio.Task[None]) -> None:
-        del self._acts[name]
-        if not task.cancelled():
-            task.exception()  # whoever asked may be gone; then nobody else would look at it
 
     async def _start(self, name: str) -> None:
         child = self._child(name)

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from supervisor.engines.base import Changed, Description, Log
 from supervisor.engines.circumstances import HIDDEN, MISSING, Executable
 from supervisor.engines.docker_ends import ENDED, Ends
 from supervisor.engines.host_looks import HostLooks
+from supervisor.engines.one_at_a_time import OneAtATime
 from supervisor.engines.signalled import Signals
 from supervisor.engines.systemd_acts import DONE, act, why_not
 from supervisor.engines.systemd_bus import Connection, SystemBus
@@ -70,7 +71,7 @@ class SystemdEngine:
         self._ends = Ends(clock=clock)
         self._signals = Signals(clock=clock)
         self._last: dict[str, EngineSeen] = {}
-        self._acts: dict[str, tuple[str, asyncio.Task[None]]] = {}
+        self._acts = OneAtATime("systemd")
         self._is_closed = False
 
     async def inspect(self, name: str) -> EngineSeen:
@@ -94,15 +95,15 @@ class SystemdEngine:
 
     async def start(self, name: str) -> None:
         """Start unit `name`, or thaw it if it is frozen."""
-        await self._alone(name, "start", lambda: self._start(name))
+        await self._acts.do(name, "start", lambda: self._start(name))
 
     async def stop(self, name: str, *, grace_s: float) -> None:
         """Stop unit `name`; after `grace_s` all its processes are killed, whatever its TimeoutStopSec is."""
-        await self._alone(name, "stop", lambda: self._end(name, "stop", grace_s=grace_s))
+        await self._acts.do(name, "stop", lambda: self._end(name, "stop", grace_s=grace_s))
 
     async def restart(self, name: str, *, grace_s: float) -> None:
         """Restart unit `name`; once begun, systemd goes through with it whatever becomes of us."""
-        await self._alone(name, "restart", lambda: self._end(name, "restart", grace_s=grace_s))
+        await self._acts.do(name, "restart", lambda: self._end(name, "restart", grace_s=grace_s))
 
     async def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal to the main process of unit `name`."""
@@ -187,9 +188,7 @@ class SystemdEngine:
     async def close(self) -> None:
         """Let go of the bus; what systemd has begun for us it ends by itself."""
         self._is_closed = True
-        for _, task in list(self._acts.values()):
-            task.cancel()
-        await asyncio.gather(*(task for _, task in self._acts.values()), return_exceptions=True)
+        await self._acts.end(cut_short=True)
         await self._bus.close()
         self._host_looks.close()
 
@@ -264,22 +263,6 @@ class SystemdEngine:
             return await self._host_looks.do(name, look)
         except TimeoutError:  # the thread hangs over a file of its circumstances
             return []
-
-    async def _alone(self, name: str, verb: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Do it in a task of its own: half a stop would be worse than a late one, so it runs on if we are cancelled."""
-        if name in self._acts:
-            raise EngineUnreachable(
-                f"systemd was not asked to {verb} {name}: an earlier call, to {self._acts[name][0]} it, is under way"
-            )
-        task = asyncio.get_running_loop().create_task(work(), name=f"{name}: {verb}")
-        self._acts[name] = verb, task
-        task.add_done_callback(lambda ended: self._acted(name, ended))
-        await asyncio.shield(task)
-
-    def _acted(self, name: str, task: asyncio.Task[None]) -> None:
-        del self._acts[name]
-        if not task.cancelled():
-            task.exception()  # whoever asked may be gone; then nobody else would look at it
 
     async def _start(self, name: str) -> None:
         unit = await self._existing(name, "start")
