@@ -16,15 +16,16 @@ from loguru import logger
 
 from supervisor.engines.base import Changed, Engine
 from supervisor.engines.docker import DockerEngine
-from supervisor.engines.docker_labelled import Labelled
+from supervisor.engines.docker_labelled import MOST, Labelled
 from supervisor.errors import SettingsError, SupervisorError
 from supervisor.own_thread import OwnThread
 from supervisor.settings import BackendSettings, Settings
-from supervisor.settings_labels import PREFIX, admit, backend, is_enabled
+from supervisor.settings_labels import PREFIX, admit_all, backend, is_enabled
 
 EVERY_S = 30.0  # an event may be lost
 SETTLE_S = 0.5  # events come in bursts: a container is created, connected and started
 WRITTEN_WITHIN_S = 2.0
+MOST_TOLD = 1000  # characters of what is wrong with one container
 PART = "docker.discover"
 Settle = Callable[[], Awaitable[None]]  # has what is found watched, and what is not found no more
 
@@ -69,20 +70,19 @@ class Discovery:
 
     def admitted(self, settings: Settings) -> tuple[BackendSettings, ...]:
         """Return the containers that can be watched beside what the file says; the others are told of."""
-        complaints: dict[str, str] = {}
-        all_of_them = settings
-        for name in sorted(self._known, key=self._rank) if settings.docker.discover else ():
-            known = self._known[name]
+        wanted, refused = [], {}
+        names = sorted(self._known, key=self._rank) if settings.docker.discover else []
+        for name in names:
             try:
-                all_of_them = admit(all_of_them, _backend(known.seen, label=settings.docker.discover_label))
+                wanted.append(_backend(self._known[name].seen, label=settings.docker.discover_label))
             except SettingsError as error:
-                if known.gone_since is None:
-                    lines = [each.removeprefix(f"container {name}: ") for each in str(error).splitlines()]
-                    complaints[name] = "; ".join(lines)
-                self._known[name] = replace(known, is_watched=False)
-            else:
-                self._known[name] = replace(known, is_watched=True)
-        self._complain(complaints)
+                refused[name] = str(error)
+        all_of_them, clashes = admit_all(settings, wanted)
+        refused |= clashes
+        for name in names:
+            self._known[name] = replace(self._known[name], is_watched=name not in refused)
+        there = {name: why for name, why in refused.items() if self._known[name].gone_since is None}
+        self._complain({name: _on_one_line(name, why) for name, why in there.items()})
         return all_of_them.backends[len(settings.backends) :]
 
     def heard(self, change: Changed) -> None:
@@ -119,7 +119,10 @@ class Discovery:
         except SupervisorError as error:
             self._problems[PART] = str(error)
             return
-        self._problems.pop(PART, None)
+        if len(listed) < MOST:
+            self._problems.pop(PART, None)
+        else:
+            self._problems[PART] = f"so many containers have the label that only the {MOST} oldest are looked at"
         before = self._known
         self._known = self.found(listed, settings)
         if _what_counts(before) != _what_counts(self._known):
@@ -186,6 +189,12 @@ class Discovery:
 
 def _part(name: str) -> str:
     return f"container {name} is not watched"
+
+
+def _on_one_line(name: str, why: str) -> str:
+    """Return what is wrong with a container, so much of it as people can bear: a label may be of any length."""
+    text = "; ".join(each.removeprefix(f"container {name}: ") for each in why.splitlines())
+    return text if len(text) <= MOST_TOLD else f"{text[: MOST_TOLD - 1]}…"
 
 
 def _backend(seen: Labelled, *, label: str) -> BackendSettings:

@@ -16,6 +16,7 @@ from supervisor.settings_words import MISSING, finding, shown
 
 PREFIX = "benchai.supervisor."
 POLICY = "policy."
+MOST_DIGITS = 5  # of a port; of far too many Python makes no number at all
 WORDS = {"true": True, "false": False}
 LISTS = ("models", "errors_of")  # divided by commas
 ONE_OF_LIST = ("error_patterns",)  # a pattern may hold any character, and one is all that a label has room for
@@ -88,6 +89,25 @@ def admit(settings: Settings, wanted: BackendSettings) -> Settings:
     return more
 
 
+def admit_all(settings: Settings, wanted: Sequence[BackendSettings]) -> tuple[Settings, dict[str, str]]:
+    """Return the settings with each of these that can be watched beside those before it; and why not, by container.
+
+    They are looked at together where nothing clashes: hundreds of them one by one would hold our loop up for seconds.
+    """
+    more = settings.model_copy(update={"backends": (*settings.backends, *wanted)})
+    if list(contradictions(more)) == list(contradictions(settings)):
+        return more, {}
+    if len(wanted) > 1:
+        half = len(wanted) // 2
+        there, refused = admit_all(settings, wanted[:half])
+        there, also_refused = admit_all(there, wanted[half:])
+        return there, refused | also_refused
+    try:
+        return admit(settings, wanted[0]), {}
+    except SettingsError as error:
+        return settings, {str(wanted[0].container): str(error)}
+
+
 def _values(container: str, own: Mapping[str, str], url: str) -> dict[str, Any]:
     values: dict[str, Any] = {"name": container, **{key: own[key] for key in KEYS if key in own and key != "port"}}
     for key in LISTS:
@@ -122,7 +142,7 @@ def _url(port: str | None, *, doors: Mapping[int, str], address: str, exposed: S
             there = f"it has the ports {', '.join(map(str, inside))}" if inside else "it publishes no port"
             raise LookupError(f"{there}; name the one inside the container that the server listens on, e.g. 8080")
         return _at(inside[0], doors=doors, address=address)
-    if not port.isdecimal() or not 0 < int(port) <= 65535:
+    if not port.isdecimal() or len(port) > MOST_DIGITS or not 0 < int(port) <= 65535:
         raise LookupError("must be a port inside the container, e.g. 8080")
     return _at(int(port), doors=doors, address=address)
 

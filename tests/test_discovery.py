@@ -1,15 +1,16 @@
 """Which labelled containers are watched: who is admitted, who is told of, who is waited for, what outlives us."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from supervisor.discovery import Discovery
+from supervisor.discovery import MOST_TOLD, Discovery
 from supervisor.engines.base import Changed
 from supervisor.engines.docker import DockerEngine
-from supervisor.engines.docker_labelled import Labelled
+from supervisor.engines.docker_labelled import MOST, Labelled
 from supervisor.errors import EngineUnreachable, SupervisorError
 from supervisor.settings import BackendSettings, DockerSettings, Settings
 from supervisor.settings_labels import PREFIX
@@ -240,6 +241,45 @@ async def test_it_looks_when_a_container_comes_or_goes_and_not_for_every_stir(tm
     running.cancel()
 
     assert (untouched, search.engine.asked) == (0, 1)
+
+
+async def test_hundreds_are_admitted_in_no_time_and_each_that_clashes_is_told_of_alone(search: Search) -> None:
+    boxes = [box(f"box-{number:03}", 1000 + number) for number in range(MOST - 1)]
+    boxes[7] = box("box-007", 1003)
+    boxes[200] = box("box-200", 1200, name="general")
+    began_s = time.process_time()
+
+    watched = await search.look(*boxes)
+
+    assert time.process_time() - began_s < 1.0
+    assert watched == [f"{each.name}@{each.name}" for each in boxes if each.name not in ("box-007", "box-200")]
+    assert {part: why.partition(" = ")[2] for part, why in search.problems.items()} == {
+        "container box-007 is not watched": '"http://127.0.0.1:1003": leads to the same server as backends.box-003.url;'
+        " each needs its own",
+        "container box-200 is not watched": '"general": is the name of another target too; each needs its own',
+    }
+
+
+async def test_who_has_too_many_is_told_that_not_all_are_looked_at(search: Search) -> None:
+    boxes = [box(f"box-{number:03}", 1000 + number) for number in range(MOST)]
+
+    await search.look(*boxes)
+    told = search.problems.get("docker.discover")
+    await search.look(*boxes[1:])
+
+    assert told == "so many containers have the label that only the 256 oldest are looked at"
+    assert "docker.discover" not in search.problems
+
+
+async def test_labels_of_any_length_disturb_nobody_and_flood_no_page(search: Search) -> None:
+    flood = Labelled(name="six", labels={ENABLE: "true", **{f"{PREFIX}key{each}": "x" for each in range(1000)}})
+
+    assert await search.look(box("one", 2), box("two", 3, port="9" * 5000), flood) == ["one@one"]
+
+    two, six = (search.problems[f"container {name} is not watched"] for name in ("two", "six"))
+    assert two.endswith("must be a port inside the container, e.g. 8080")
+    assert six.startswith(f'label {PREFIX}key0 = "x": is not a key for labels')
+    assert (six[-1], len(six)) == ("…", MOST_TOLD)
 
 
 async def _until(holds: Callable[[], bool]) -> None:

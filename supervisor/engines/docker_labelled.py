@@ -48,8 +48,9 @@ def read(container: Attributes, *, host: str, label: str, prefix: str) -> Labell
 
 
 def labelled(client: APIClient, *, host: str, label: str, prefix: str) -> list[Labelled]:
-    """Return every container that has `label`, whether it runs or not; none that a proxy keeps from us."""
+    """Return the `MOST` oldest containers that have `label`, running or not; none that a proxy keeps from us."""
     listed = client.containers(all=True, filters={"label": label})
+    listed.reverse()  # the oldest first: of too many, none that is watched gives way to a newer one
     found = [_inspected(client, _name(each)) for each in listed[:MOST]]
     return [read(each, host=host, label=label, prefix=prefix) for each in found if each is not None]
 
