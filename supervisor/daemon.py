@@ -249,6 +249,7 @@ class Daemon:
     async def _wind_up(self, tasks: list[asyncio.Task[None]], servers: list[HttpServer]) -> None:
         """Decide nothing more, let engine calls end, then let everything go."""
         self._schedule.stop()
+        self._reloads.leave()
         self._fleet.stop()
         # What is on a GPU is restarted by two calls, and its memory is waited for between them.
         longest_s = 2 * self._settings.docker.timeout_s + self._settings.recovery.vram_given_back_s

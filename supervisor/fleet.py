@@ -52,6 +52,7 @@ class Fleet:
         self._members: dict[str, Member] = {}
         self._engines: dict[str, Engine] = {}
         self._watches: dict[str, asyncio.Task[None]] = {}
+        self._has_stopped = False
         self._known: set[tuple[str, str]] = set()  # what engines have been asked about: their word, and its name there
         self.operator = Operator(board, self.keepers)
 
@@ -112,10 +113,10 @@ class Fleet:
         return changes
 
     def stop(self) -> None:
-        """Decide nothing more; what is being done to anybody goes on."""
+        """Decide nothing more, nor for whoever joins after this; what is being done to anybody goes on."""
+        self._has_stopped = True
         for member in self._members.values():
-            member.runner.leave()
-            member.task.cancel()
+            member.stops()
         for watch in self._watches.values():
             watch.cancel()
 
@@ -202,6 +203,8 @@ class Fleet:
     def _join(self, member: Member) -> None:
         self._members[member.name] = member
         self.keepers[member.name] = member.keeper
+        if self._has_stopped:  # while it was made: nobody else would ever stop it
+            member.stops()
 
     def _order(self, names: Iterable[str]) -> None:
         self._members = {name: self._members[name] for name in names}

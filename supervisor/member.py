@@ -87,6 +87,11 @@ class Member:
         every_s = self.target.policy.tick_s
         self._shared.schedule.add(self.name, partial(self.keeper.post, Due()), every_s=every_s, delay_s=delay_s)
 
+    def stops(self) -> None:
+        """Decide nothing more about it; what is being done to it goes on."""
+        self.runner.leave()
+        self.task.cancel()
+
     def settle(self, plan: Plan) -> None:
         """Go by another plan for the same server: all that was seen and all that is under way stays."""
         self.target = target = build.changed(self.target, plan)

@@ -42,6 +42,7 @@ ANOTHER = "what was watched until now runs on, and is watched no more"
 GOES_ON = "it runs on, and is watched no more"
 TAKES = "takes a restart of the daemon"
 AS_WE_RUN = "as we run, until the daemon is restarted"
+LEAVING = "the supervisor is being ended, and goes by no other settings any more; the next one reads them as it starts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +83,7 @@ class Reloads:
         self._one_at_a_time = asyncio.Lock()
         self._thread = OwnThread("settings")
         self._asked = asyncio.Event()
+        self._leaves = False
 
     async def begin(self) -> None:
         """Watch what the settings say at first."""
@@ -109,9 +111,11 @@ class Reloads:
     async def reload(self, names: Sequence[str] = ()) -> Difference:
         """Go by what the file says, or by what it says of these targets alone; return what that changed.
 
-        Raises: as `difference`, and then nothing has changed.
+        Raises: as `difference`, and where we are being ended; then nothing has changed.
         """
         async with self._one_at_a_time:
+            if self._leaves:
+                raise Refusal(503, "Leaving", LEAVING)
             with self._around():
                 return await self._reload(names)
 
@@ -128,12 +132,16 @@ class Reloads:
                 await self.reload()
             except SettingsError:
                 continue  # told already
+            except Refusal as refusal:
+                logger.info("settings not reloaded: {}", refusal.detail)
             except Exception as error:  # noqa: BLE001 - a fault of ours in a reload must not end the daemon
                 logger.opt(exception=error).error("our own reload failed")
 
     async def settle_found(self) -> None:
         """Watch what is found now, and no more what is not."""
         async with self._one_at_a_time:
+            if self._leaves:
+                return
             changes = await self._settle(self.settings)
         for names, words in (
             (changes.added, "found by its labels, and watched from now on"),
@@ -143,6 +151,10 @@ class Reloads:
         ):
             for name in names:
                 logger.info("{}: {}", name, words)
+
+    def leave(self) -> None:
+        """Change nothing any more: we are being ended."""
+        self._leaves = True
 
     def close(self) -> None:
         """Let go of the thread, without waiting for a disk that hangs."""

@@ -182,6 +182,19 @@ async def test_one_that_comes_back_begins_where_it_was_left_as_after_a_restart_o
     assert ours.guard.by_a_person(EVERY, now=0.0) is None
 
 
+async def test_whoever_joins_while_all_are_stopped_takes_no_turn(ours: Yard) -> None:
+    settling = asyncio.ensure_future(ours.settle(GENERAL))
+    await asyncio.sleep(0)  # it reads what was known
+    early = ours.fleet.names
+
+    ours.fleet.stop()
+    await settling
+    await asyncio.sleep(0)
+
+    assert (early, ours.fleet.names) == ((), ("general",))
+    assert ours.fleet._members["general"].task.cancelled()
+
+
 async def test_a_thousand_reloads_leave_nothing_behind(ours: Yard) -> None:
     texts = (GENERAL + CODE + ROUTER, backend("general", 9) + backend("math", 3), GENERAL + backend("math", 3))
     for text in texts:

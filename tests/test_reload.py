@@ -232,6 +232,23 @@ async def test_what_is_found_is_watched_beside_the_file_and_is_none_of_its_diffe
     assert office.ours.fleet.names == ("general", "code")
 
 
+async def test_whoever_is_being_ended_changes_nothing_any_more(office: Office) -> None:
+    office.found = (BackendSettings(name="found", url="http://127.0.0.1:7", models=("found",), engine="none"),)
+    office.write(NEW)
+    running = asyncio.ensure_future(office.reloads.run())
+
+    office.reloads.leave()
+    office.reloads.hang_up()
+    await office.reloads.settle_found()
+    with pytest.raises(Refusal, match="is being ended") as refused:
+        await office.reloads.reload()
+
+    assert (refused.value.status_code, office.problem, office.lines) == (503, "", [])
+    assert office.ours.fleet.names == ("general", "code")
+    assert not running.done()
+    running.cancel()
+
+
 async def _until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(10.0):
         while not holds():  # noqa: ASYNC110 - a signal hears no answer

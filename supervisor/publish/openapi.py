@@ -82,7 +82,7 @@ def _paths() -> dict[str, dict[str, Any]]:
         },
         "/v1/observations": {"post": _observations()},
         "/v1/settings/difference": {"get": _kept(_get("How the settings differ from the file", "Difference", *_FILE))},
-        "/v1/reload": {"post": _change("Go by the settings as the file has them now", "Difference", "422", *_FILE)},
+        "/v1/reload": {"post": _change("Go by the settings as the file says now", "Difference", "422", "503", *_FILE)},
     }
 
 

@@ -124,6 +124,28 @@ def test_a_restart_under_way_is_let_end_before_its_target_is_let_go(town: Town) 
     assert daemon.log().index("code: restart took") < daemon.log().index("settings: code: disappeared")
 
 
+def test_nothing_is_changed_any_more_once_it_is_told_to_end(town: Town) -> None:
+    daemon = town.daemon
+    town.run("code", [sys.executable, "-c", STUBBORN], policy=f"stop_grace_s = {GRACE_S}")
+    town.comes_up()
+    daemon.wait_target("code", phase="starting")
+    daemon.ctl("restart", "--now", "--wait", "0", "code")
+    daemon.wait_target("code", phase="restarting")
+    town.serve("math")
+    town.write()
+
+    daemon.signal(signal.SIGTERM)
+    town.until_log("waiting for 1 engine call")
+    daemon.signal(signal.SIGHUP)
+    asked = daemon.ctl("update")
+    ended = daemon.wait_end()
+
+    assert ended == 0
+    assert asked.stdout.startswith("ERROR: the supervisor is being ended")
+    assert "settings not reloaded: the supervisor is being ended" in daemon.log()
+    assert not (daemon.folder / "state" / "process" / "math.json").exists()
+
+
 def test_a_changed_address_is_looked_at_anew_and_what_is_true_of_the_target_stays(town: Town) -> None:
     daemon = town.daemon
     town.serve("general")
