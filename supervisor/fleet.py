@@ -181,6 +181,7 @@ class Fleet:
         member = Member(target, self._shared, old.left(for_target=target))
         self._join(member)
         member.begins(delay_s=0.0)
+        member.resettles()
         self._publish(settings)
         await old.ends(heir=member)
 

@@ -100,7 +100,11 @@ class Member:
         )
         if self._ways is not None:
             self._ways.settle(target.ways, policy=target.policy)
-        self.keeper.post(Resettled(identity=target.identity, policy=target.policy))
+        self.resettles()
+
+    def resettles(self) -> None:
+        """Have its keeper know that its settings have changed: by other ones it may be no hopeless case."""
+        self.keeper.post(Resettled(identity=self.target.identity, policy=self.target.policy))
 
     def left(self, *, for_target: Target) -> Left:
         """Return what stays true for whoever watches it from now on, as another plan has it."""
@@ -115,7 +119,7 @@ class Member:
             state=state,
             baseline=keeper.baseline,
             incident=keeper.incident,
-            evidence=self._evidence() if is_same else None,
+            evidence=self._evidence(relays=identity.kind == "router") if is_same else None,
         )
 
     async def ends(self, *, heir: "Member | None" = None) -> None:
@@ -140,13 +144,13 @@ class Member:
         await self.runner.end()
         await self.target.client.aclose()
 
-    def _evidence(self) -> Evidence:
+    def _evidence(self, *, relays: bool) -> Evidence:
         """Return what stays true of a life that is looked at in another way; it must show all else anew."""
         now, known = time.monotonic(), self.keeper.evidence
         return Evidence(
             seen_at=now,
             started_at=known.started_at,
-            relays=known.relays,
+            relays=relays,
             old_instance=known.old_instance,
             stillborn=known.stillborn,
             is_looping=known.is_looping,

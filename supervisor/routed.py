@@ -53,6 +53,7 @@ class Directly:
         """Take note of what is believed of a backend; a stand-in that is not needed has no part in anything."""
         state, evidence = snapshot.state, snapshot.evidence
         if snapshot.kind != "backend":
+            self.forget(snapshot.name)  # it may have been one until now
             return
         if snapshot.stands_in_for is not None and state.phase is Phase.STOPPED:
             self._directs.pop(snapshot.name, None)

@@ -182,6 +182,34 @@ async def test_one_that_comes_back_begins_where_it_was_left_as_after_a_restart_o
     assert ours.guard.by_a_person(EVERY, now=0.0) is None
 
 
+async def test_what_was_fatal_is_tried_again_where_it_is_looked_at_in_another_way_too(ours: Yard) -> None:
+    def text(port: int, command: str) -> str:
+        policy = "[policy]\nbackoff_first_s = 0.1\nbackoff_max_s = 0.2\n"
+        run = backend("general", port).replace('"none"', f'"process"\ncommand = ["{command}", "60"]')
+        return f'[daemon]\nstate_dir = "{ours.file.parent}"\n[process]\nstop_on_exit = true\n{policy}{run}'
+
+    await ours.settle(text(1, "/no/such"))
+    await _until(ours, lambda: ours.fleet.keepers["general"].state.phase is Phase.FAILED)
+
+    changes = await ours.settle(text(9, "sleep"))
+    await _until(ours, lambda: ours.fleet.keepers["general"].state.phase is Phase.STARTING)
+
+    assert changes.renewed == ["general"]
+
+
+async def test_a_backend_that_becomes_a_router_is_one_in_every_respect(ours: Yard) -> None:
+    await ours.settle(GENERAL + CODE)
+    await _until(ours, lambda: set(ours.directly.directs) == {"general", "code"})
+
+    await ours.settle(GENERAL + '[[routers]]\nname = "code"\nurl = "http://127.0.0.1:2"\n')
+    await _until(ours, lambda: set(ours.directly.directs) == {"general"})
+    relays = ours.fleet.keepers["code"].evidence.relays
+    await ours.settle(GENERAL + CODE)
+
+    assert relays
+    assert not ours.fleet.keepers["code"].evidence.relays
+
+
 async def test_whoever_joins_while_all_are_stopped_takes_no_turn(ours: Yard) -> None:
     settling = asyncio.ensure_future(ours.settle(GENERAL))
     await asyncio.sleep(0)  # it reads what was known
