@@ -147,6 +147,8 @@ class Daemon:
 
     def _publish(self, snapshot: Snapshot) -> None:
         self._directly.saw(snapshot)
+        before = self._board.find(snapshot.name)
+        logs.log_engine(snapshot.name, before.evidence.engine_detail if before else "", snapshot.evidence.engine_detail)
         self._board.put(snapshot)
 
     async def _told(self, timeout_s: float) -> None:
@@ -259,6 +261,7 @@ class Daemon:
         if acts:
             logger.info("waiting for {} engine call(s) to end, {:.0f}s at most", len(acts), longest_s)
             await asyncio.wait(acts, timeout=longest_s)
+        self._fleet.operator.end()
         for server in servers:
             server.stop()
         for task in tasks:

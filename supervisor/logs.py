@@ -67,6 +67,14 @@ def log_transition(name: str, change: Transition, *, incident: str | None) -> No
     logger.bind(**fields).log(level, "{}: {} → {} ({}: {})", name, change.before, change.after, judgement.reason, said)
 
 
+def log_engine(name: str, before: str, now: str) -> None:
+    """Write one line when a target's engine can be asked no more, with the reason, and one when it can again."""
+    if now and not before:
+        logger.warning("{}: its engine cannot be asked, so it is not restarted: {}", name, now)
+    if before and not now:
+        logger.info("{}: its engine answers again", name)
+
+
 def _nothing(_: Mapping[str, Any]) -> str:
     """Have loguru lay nothing out: the sink reads the record itself."""
     return ""

@@ -37,7 +37,13 @@ class Operator:
         self._keepers = keepers
         self._turns: dict[tuple[str, ...], asyncio.Lock] = {}
         self.undrain: Callable[[str], Awaitable[bool]] = _nobody_is_drained  # puts back into rotation, if it was out
+        self._is_ending = False
         self.settle(exclusive or {})
+
+    def end(self) -> None:
+        """Let those go who wait for an outcome: nobody will see it any more."""
+        self._is_ending = True
+        self._board.feed.wake()
 
     def settle(self, exclusive: Mapping[str, tuple[str, ...]]) -> None:
         """Go by this: those of which one at most may run, themselves included, by each of their names."""
@@ -95,7 +101,7 @@ class Operator:
     async def _stop(self, name: str, drains: bool) -> Outcome:
         """Have a target stopped, after whatever is being done to it."""
         while self._keeper(name).state.phase.is_ours or not await self._is_taken(name, Verb.STOP, drains):
-            await self._board.change()
+            await self._change()
         return await self._outcome(name, Verb.STOP)
 
     async def _is_taken(self, name: str, verb: Verb, drains: bool) -> bool:
@@ -118,7 +124,18 @@ class Operator:
             snapshot = self._snapshot(name)
             if snapshot.state.asked is None and _is_settled(snapshot, verb):
                 return _told(snapshot, verb)
+            await self._change()
+
+    async def _change(self) -> None:
+        """Wait until something is different.
+
+        Raises:
+            NotDone: we end.
+        """
+        if not self._is_ending:
             await self._board.change()
+        if self._is_ending:
+            raise NotDone("the supervisor was told to end meanwhile; what it had begun is carried through")
 
     def _snapshot(self, name: str) -> Snapshot:
         snapshot = self._board.find(name)

@@ -81,6 +81,20 @@ async def test_one_that_cannot_be_stopped_in_time_is_named_and_the_other_is_not_
     assert (sharers.done, sharers.phase("vision")) == ([], Phase.STOPPED)
 
 
+@pytest.mark.parametrize("asked", ["code", "vision"], ids=["its own stop", "who is to make way"])
+async def test_whoever_waits_for_an_outcome_when_we_end_is_told_so(sharers: Sharers, asked: str) -> None:
+    sharers.servers["code"].held = []
+    verb = Verb.STOP if asked == "code" else Verb.START
+    asking = asyncio.create_task(sharers.asks(verb, asked))
+    await sharers.until(lambda: sharers.phase("code") is Phase.STOPPING)
+
+    sharers.operator.end()
+    outcome = await asking
+
+    assert outcome.outcome == "failed"
+    assert "was told to end" in outcome.message
+
+
 async def test_one_that_cannot_be_stopped_at_all_is_named_with_the_reason(sharers: Sharers) -> None:
     sharers.servers["code"].refusal = Failed(reason="EngineRefused", message="stop failed: it is stuck")
 

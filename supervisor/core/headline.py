@@ -21,6 +21,9 @@ def headline(snapshots: Sequence[Snapshot], *, observes: bool = False, problems:
     parts += [f"{each.name}: {_word(each)}" for each in others[:MOST_NAMED]]
     if len(others) > MOST_NAMED:
         parts.append(f"{len(others) - MOST_NAMED} more")
+    if unasked := [each.name for each in snapshots if each.evidence.engine_detail]:
+        more = f" and {len(unasked) - MOST_NAMED} more" if len(unasked) > MOST_NAMED else ""
+        parts.append(f"no answer from the engine of {', '.join(unasked[:MOST_NAMED])}{more}")
     if observes:
         parts.append("only observing")
     return "; ".join([*parts, *problems])

@@ -42,6 +42,14 @@ def test_all_well_is_said_in_two_words() -> None:
     assert headline([target("general"), target("code")]) == "2/2 ready"
 
 
+def test_an_engine_that_cannot_be_asked_is_told_although_all_is_well() -> None:
+    names = ["general", "code", "vision", "math", "planner"]
+    silent = [replace(each, evidence=Evidence(seen_at=0.0, engine_detail="no bus")) for each in map(target, names)]
+
+    assert headline([target("router"), *silent[:2]]) == "3/3 ready; no answer from the engine of general, code"
+    assert headline(silent) == "5/5 ready; no answer from the engine of general, code, vision, math and 1 more"
+
+
 @pytest.mark.parametrize(
     ("state", "word"),
     [
