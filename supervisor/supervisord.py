@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import faulthandler
 import fcntl
 import os
@@ -45,6 +46,13 @@ NOTES = Notes(
 )
 
 
+def _cure(error: OSError) -> str:
+    """Return what helps where a directory cannot be used; to our unit most of the file system is read-only."""
+    if error.errno == errno.EROFS:
+        return "choose another, or give the unit a ReadWritePaths= (systemctl edit benchai-supervisor)"
+    return "make it or choose another"
+
+
 @contextlib.contextmanager
 def _alone(state_dir: Path) -> Iterator[None]:
     """Hold the state directory's lock: two daemons would fight over every target.
@@ -56,9 +64,7 @@ def _alone(state_dir: Path) -> Iterator[None]:
         state_dir.mkdir(parents=True, exist_ok=True)
         file: TextIO = (state_dir / "lock").open("a+")
     except OSError as error:
-        raise StartupError(
-            f"daemon.state_dir: cannot use {state_dir} ({error.strerror}); make it or choose another"
-        ) from error
+        raise StartupError(f"daemon.state_dir: cannot use {state_dir} ({error.strerror}); {_cure(error)}") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,7 +88,7 @@ def _listening(settings: Settings) -> Iterator[Listeners]:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StartupError(f"cannot make {path.parent} ({error.strerror}); make it or choose another") from error
+            raise StartupError(f"cannot make {path.parent} ({error.strerror}); {_cure(error)}") from error
     with contextlib.ExitStack() as bound:
         tcp = bound.enter_context(contextlib.closing(bind_tcp(http.host, http.port)))
         unix = bound.enter_context(contextlib.closing(bind_unix(http.socket)))

@@ -1,5 +1,6 @@
 """The program itself: how it starts, how it ends, and what it must not forget. Its targets are ordinary commands."""
 
+import errno
 import json
 import os
 import signal
@@ -10,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from supervisor import supervisord
+from supervisor.errors import StartupError
 from testbed.clients import LOOPBACK, free_port, wait_until
 from testbed.process_servers import server_command
 from testbed.supervisord import Supervisord, toml
@@ -94,6 +97,25 @@ def test_a_taken_port_stops_the_start_and_is_named(daemon: Supervisord, tmp_path
 
         assert second.wait_end() == 1
         assert f"cannot listen on 127.0.0.1:{daemon.port}" in second.log()
+
+
+@pytest.mark.parametrize(
+    ("number", "cure"), [(errno.EACCES, "make it or choose another"), (errno.EROFS, "ReadWritePaths=")]
+)
+def test_a_directory_that_cannot_be_used_is_named_with_what_helps(tmp_path: Path, number: int, cure: str) -> None:
+    """No file system is read-only to root, who runs the tests; to our unit most of it is."""
+    place = tmp_path / "state"
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(StartupError, match=f"cannot use {place} .*{cure}"),
+    ):
+        patch.setattr(Path, "mkdir", refuse)
+        with supervisord._alone(place):
+            pass
 
 
 def test_a_missing_settings_file_is_named_with_what_to_do(daemon: Supervisord) -> None:
