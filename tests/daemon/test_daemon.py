@@ -102,20 +102,19 @@ def test_a_taken_port_stops_the_start_and_is_named(daemon: Supervisord, tmp_path
 @pytest.mark.parametrize(
     ("number", "cure"), [(errno.EACCES, "make it or choose another"), (errno.EROFS, "ReadWritePaths=")]
 )
-def test_a_directory_that_cannot_be_used_is_named_with_what_helps(tmp_path: Path, number: int, cure: str) -> None:
+def test_a_directory_that_cannot_be_used_is_named_with_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, cure: str
+) -> None:
     """No file system is read-only to root, who runs the tests; to our unit most of it is."""
     place = tmp_path / "state"
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        pytest.raises(StartupError, match=f"cannot use {place} .*{cure}"),
-    ):
-        patch.setattr(Path, "mkdir", refuse)
-        with supervisord._alone(place):
-            pass
+    monkeypatch.setattr(Path, "mkdir", refuse)
+
+    with pytest.raises(StartupError, match=f"cannot use {place} .*{cure}"), supervisord._alone(place):
+        pytest.fail("it is not used")
 
 
 def test_a_missing_settings_file_is_named_with_what_to_do(daemon: Supervisord) -> None:
