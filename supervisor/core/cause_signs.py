@@ -18,7 +18,10 @@ PUT_THE_FILE = "put the file there, or mount the directory that it lies in at th
 NAME_THE_MODEL = "correct the model's name or path, or download it first"
 GET_THE_FILE = "download the file again, and compare its size and checksum with the source's"
 UPDATE = "use a newer image of the server, or a model that this one knows"
-CORRECT_FLAGS = "correct the command in the container's settings and create it again (`docker compose up -d`)"
+CORRECT_FLAGS = (
+    "correct its command: of a container, and create it again (`docker compose up -d`); otherwise in its unit, or in"
+    " settings.toml (`benchai-supervisorctl update`)"
+)
 FREE_THE_PORT = "stop what listens there (`ss -ltnp` tells who), or give this target another port"
 MEND_THE_GPU = "see whether `nvidia-smi` finds the GPU and its driver; a reset of the GPU or a reboot may be needed"
 READ_THE_LOG = "read its log for the reason"

@@ -9,7 +9,7 @@ from dataclasses import replace
 from supervisor.core.cause import STANDING, Cause, Diagnosis, Finding, shortened, size
 from supervisor.core.cause_engine import read_engine
 from supervisor.core.cause_logs import had_come_up, read_log
-from supervisor.core.cause_signs import FREE_VRAM
+from supervisor.core.cause_signs import CORRECT_FLAGS, FREE_VRAM
 from supervisor.core.observations import EngineSeen, Life
 from supervisor.core.verdict import Judgement, Verdict
 
@@ -132,10 +132,8 @@ def _by_exit(engine: EngineSeen, log_tail: str) -> Diagnosis:
     if finding and not finding.is_hint:
         return replace(_told(finding), signal=name)
     if code in CANNOT_RUN:
-        cure = "correct the command in the container's settings and create it again (`docker compose up -d`)"
-        return Diagnosis(
-            cause=Cause.BAD_FLAG, says=f"its command cannot be run ({code})", cure=cure, helps_restart=False
-        )
+        says = f"its command cannot be run ({code})"
+        return Diagnosis(cause=Cause.BAD_FLAG, says=says, cure=CORRECT_FLAGS, helps_restart=False)
     if code == FOUND_DEAD:
         says = "found dead by its engine, which was killed itself (255)"
         return Diagnosis(cause=Cause.ENGINE_LOST, says=says, cure="", helps_restart=True)

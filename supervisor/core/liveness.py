@@ -98,6 +98,14 @@ class Snapshot:
         """Whether it is out of rotation by a person's will, and whoever it served has been served to the end."""
         return self.drain is not None and serves_nobody(self.evidence, since=self.drain.since, policy=self.policy)
 
+    @property
+    def is_left_alone(self) -> bool:
+        """Whether a person has put off what is planned for it beyond when it is due, which is still to come."""
+        held, retry_at = self.restraint, self.state.retry_at
+        if held is None or not held.curb.is_by_a_person or self.state.restraint is not None or retry_at is None:
+            return False
+        return held.until is None or held.until > retry_at
+
 
 def iso(wall: datetime) -> str:
     """Return a UTC time as the documents spell it."""
@@ -234,7 +242,7 @@ def _summary(snapshot: Snapshot, *, now: float) -> str:
             return f"restarting; {judgement.message if state.asked else _told(judgement.verdict, state, now)}"
         case Phase.BACKOFF | Phase.FAILED:
             why = f" ({state.diagnosis.says})" if state.diagnosis and state.diagnosis.is_news else ""
-            return f"{_told(judgement.verdict, state, now)}{why}; {_next(state, policy=snapshot.policy, now=now)}"
+            return f"{_told(judgement.verdict, state, now)}{why}; {_next(snapshot, now=now)}"
         case _:
             return _told(judgement.verdict, state, now)
 
@@ -246,15 +254,18 @@ def _told(verdict: Verdict, state: State, now: float) -> str:
     return f"{verdict}: {what}{lasted}{comma}{cpu}"
 
 
-def _next(state: State, *, policy: Policy, now: float) -> str:
+def _next(snapshot: Snapshot, *, now: float) -> str:
+    state = snapshot.state
     if not state.restartable:
         return 'watched only (engine = "none"): restart it by hand'
     if state.restraint is not None and state.restraint.curb not in (Curb.OBSERVING, Curb.DRAINED):
         return restrained(state.restraint, now=now)
     if state.restraint is not None and state.restraint.curb is Curb.DRAINED:
         return "left alone"
+    if snapshot.is_left_alone:
+        return "left alone"
     if state.retry_at is None:
         return "needs a person"
     is_slow = state.is_exhausted or (state.diagnosis is not None and not state.diagnosis.helps_restart)
-    which = "slow retry" if is_slow else f"restart {len(state.restarts) + 1}/{policy.budget_restarts}"
+    which = "slow retry" if is_slow else f"restart {len(state.restarts) + 1}/{snapshot.policy.budget_restarts}"
     return f"{which} in {max(0.0, state.retry_at - now):.0f}s"

@@ -308,7 +308,7 @@ def _ended(state: State, event: Ended, *, now: float) -> State:
 
 
 def _failed(state: State, event: Failed, *, policy: Policy, now: float, chance: float) -> State:
-    trouble = replace(state.judgement, reason=event.reason, message=event.message, since=now)
+    trouble = replace(state.judgement, reason=event.reason, message=event.message, since=None)
     failed = replace(
         state,
         asked=None,

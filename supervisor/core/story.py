@@ -52,6 +52,7 @@ def story(snapshot: Snapshot, *, now: float) -> str:
         coming(snapshot, now=now),
         _routing(snapshot, now=now),
         _held(snapshot, now=now),
+        _end_of_hold(snapshot),
         _past(snapshot, now=now),
         _second_restarter(snapshot),
         _person(snapshot),
@@ -85,6 +86,17 @@ def _held(snapshot: Snapshot, *, now: float) -> str:
         return ""
     until = "" if held.until is None else f" for another {lasting(held.until - now)}"
     return f"It is {held.message}{until}: whatever becomes of it, we do nothing to it."
+
+
+def _end_of_hold(snapshot: Snapshot) -> str:
+    """Say how a person takes back what people have said; of a drain it is told with that."""
+    match snapshot.restraint.curb if snapshot.restraint else None:
+        case Curb.HELD:
+            return f"To end the hold: {CTL} release {snapshot.name}."
+        case Curb.PAUSED:
+            return f"To end the pause: {CTL} resume."
+        case _:
+            return ""
 
 
 def _routing(snapshot: Snapshot, *, now: float) -> str:

@@ -32,6 +32,8 @@ def coming(snapshot: Snapshot, *, now: float) -> str:
 def _by_phase(snapshot: Snapshot, *, now: float) -> str:
     present = spell(snapshot, now=now)
     match snapshot.state.phase:
+        case Phase.BACKOFF | Phase.FAILED if snapshot.is_left_alone:
+            return ""  # by whom, and that nothing is done, is told with the hold
         case Phase.BACKOFF | Phase.FAILED:
             return _recovery(snapshot.state, policy=snapshot.policy, now=now)
         case Phase.STARTING:
@@ -46,6 +48,8 @@ def _by_phase(snapshot: Snapshot, *, now: float) -> str:
             return f"It is {verb} once nobody is being served any more, in {lasting(left_s)} at the latest."
         case Phase.STOPPED if snapshot.state.judgement.reason in (STANDS_BY, NOT_NEEDED):
             return f"It is started where {snapshot.stands_in_for or 'its first choice'} cannot be had."
+        case Phase.STOPPED if snapshot.state.judgement.reason == "Missing":
+            return "It is watched as soon as it is there."
         case Phase.STOPPED:
             return "We leave it so: what somebody stopped, only somebody starts."
         case _:

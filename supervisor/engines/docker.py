@@ -276,13 +276,14 @@ class DockerEngine:
             return False
         if seen.life is not Life.EXITED:
             return self._ends.is_leaving(container["Id"])
-        known = self._ends.verdict(name, seen.instance)
+        end = f"{seen.instance}{seen.detail}"  # a start that has failed since then is no end, and changes whose it was
+        known = self._ends.verdict(name, end)
         if known is None:
             ours = self._signals.lately(name, seen.instance)
             known = await self._look(
                 name, f"tell who stopped {name}", lambda _: was_asked_to_end(container, self._remembered(), ours=ours)
             )
-            self._ends.settle(name, seen.instance, was_asked=known)
+            self._ends.settle(name, end, was_asked=known)
         return known
 
     def _remembered(self) -> Memory:

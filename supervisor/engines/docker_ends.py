@@ -39,7 +39,7 @@ class Ends:
         self._marks: dict[str, float | None] = {}  # when a call of an earlier daemon's was over; None: it was cut short
         self._asked_at: dict[str, float] = {}  # by container id: somebody sent a kill or a stop
         self._expected: list[tuple[str, int, float]] = []  # signals that we are sending: whose event is to come
-        self._deaths: dict[str, tuple[str, bool]] = {}  # the instance, and whether somebody asked for its end
+        self._deaths: dict[str, tuple[str, bool]] = {}  # which end, and whether somebody asked for it
 
     def begin(self, name: str, instance: str | None) -> Ours:
         """Take the end of `instance` for ours from here on."""
@@ -131,11 +131,11 @@ class Ends:
             return False
         return True
 
-    def verdict(self, name: str, instance: str) -> bool | None:
-        """Return whether somebody asked for the end of `instance`; None: not found out yet."""
+    def verdict(self, name: str, end: str) -> bool | None:
+        """Return whether somebody asked for this end; None: not found out yet."""
         known = self._deaths.get(name)
-        return known[1] if known is not None and known[0] == instance else None
+        return known[1] if known is not None and known[0] == end else None
 
-    def settle(self, name: str, instance: str, *, was_asked: bool) -> None:
+    def settle(self, name: str, end: str, *, was_asked: bool) -> None:
         """Keep what was found out: the engine forgets its events when it restarts."""
-        self._deaths[name] = (instance, was_asked)
+        self._deaths[name] = (end, was_asked)

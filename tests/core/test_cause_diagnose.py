@@ -105,6 +105,7 @@ def test_a_command_that_cannot_be_run_is_a_bad_one(code: int) -> None:
     told = after(code)
 
     assert (told.cause, told.helps_restart) == (Cause.BAD_FLAG, False)
+    assert "otherwise in its unit, or in settings.toml" in told.cure  # not everything is a container
 
 
 def test_what_a_restarted_engine_found_dead_is_no_fault_of_the_target() -> None:

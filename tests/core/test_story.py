@@ -106,7 +106,10 @@ def test_what_an_operator_stopped_stays_so_and_the_way_back_is_named() -> None:
 def test_what_does_not_exist_must_be_made() -> None:
     missing = judged(Verdict.STOPPED, "Missing", "its engine has nothing of that name")
 
-    assert told(Phase.STOPPED, missing).endswith("Create it, or correct its name in settings.toml.")
+    paragraph = told(Phase.STOPPED, missing)
+    assert "It is watched as soon as it is there." in paragraph
+    assert "somebody stopped" not in paragraph
+    assert paragraph.endswith("Create it, or correct its name in settings.toml.")
 
 
 @pytest.mark.parametrize(("asked", "words"), [(Verb.RESTART, "(the operator asked for it)"), (None, "(we decided it)")])

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from supervisor.core.cause import Cause, Diagnosis
+from supervisor.core.events import Failed
 from supervisor.core.liveness import summary, weight
 from supervisor.core.restraint import Curb, Restraint
-from supervisor.core.state import Phase
+from supervisor.core.state import Phase, step
 from supervisor.core.story import story
 from supervisor.core.verdict import Judgement, Verdict
 from tests.core.telling import HUNG, NOW, POLICY, READY, snapshot, told
@@ -68,6 +69,43 @@ def test_a_hold_that_keeps_a_restart_waiting_is_told_once() -> None:
     assert "It would be restarted now, but it is held by the operator: new driver for another 1 min 30 s." in story(
         waiting, now=NOW
     )
+
+
+def test_a_held_target_is_not_said_to_be_tried_again_meanwhile() -> None:
+    planned = snapshot(Phase.FAILED, DOWN, diagnosis=MISSING, retry_at=NOW + 840.0)
+    held = replace(planned, restraint=replace(HELD, until=None))
+
+    assert "tried again" not in story(held, now=NOW)
+    assert "whatever becomes of it, we do nothing to it. To end the hold: benchai-supervisorctl release general." in (
+        story(held, now=NOW)
+    )
+    assert summary(held, now=NOW).endswith("; left alone; held by the operator: new driver")
+    assert summary(replace(held, restraint=replace(HELD, until=NOW + 900.0)), now=NOW).count("left alone") == 1
+
+
+def test_a_hold_that_is_over_by_then_changes_no_plan() -> None:
+    planned = snapshot(Phase.FAILED, DOWN, diagnosis=MISSING, retry_at=NOW + 840.0)
+    held = replace(planned, restraint=HELD)
+
+    assert "so it is tried again in 14 min" in story(held, now=NOW)
+    assert "; slow retry in 840s; held by the operator: new driver (for another 90s)" in summary(held, now=NOW)
+
+
+def test_the_way_out_of_a_pause_is_named() -> None:
+    paused = Restraint(curb=Curb.PAUSED, message="paused by the operator")
+
+    assert "To end the pause: benchai-supervisorctl resume." in story(
+        replace(snapshot(Phase.UP, READY), restraint=paused), now=NOW
+    )
+
+
+def test_an_act_that_failed_is_told_whole() -> None:
+    failed = Failed(reason="EngineRefused", message="start failed: Docker has no such container; create it first")
+    state = step(snapshot(Phase.RESTARTING, DOWN).state, failed, policy=POLICY, now=NOW)
+
+    line = summary(replace(snapshot(Phase.UP, READY), state=state), now=NOW + 30.0)
+
+    assert "create it first; restart" in line
 
 
 @pytest.mark.parametrize("curb", Curb)

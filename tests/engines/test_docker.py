@@ -331,6 +331,21 @@ async def test_a_port_that_is_taken_is_refused_in_the_engines_words(containers: 
     assert "port is already allocated" in seen.detail
 
 
+async def test_a_start_that_fails_takes_back_the_stop_by_hand_before_it(containers: DockerBench) -> None:
+    port = {"80/tcp": ("127.0.0.1", free_port())}
+    name = containers.make(OBEYS, network_mode="bridge", ports=port)
+    await containers.engine.start(name)
+    await asyncio.to_thread(by_operator(containers, name).stop, timeout=1)
+    assert (await containers.engine.inspect(name)).stopped_by_operator
+    await containers.engine.start(containers.make(OBEYS, network_mode="bridge", ports=port))
+
+    with pytest.raises(EngineRefused, match="port is already allocated"):
+        await containers.engine.start(name)
+
+    seen = await containers.engine.inspect(name)
+    assert (seen.life, seen.stopped_by_operator) == (Life.EXITED, False)
+
+
 async def test_health_checks_make_no_changes(containers: DockerBench) -> None:
     check = {"test": ["CMD", "/usr/bin/python3", "-c", ""], "interval": 200_000_000, "retries": 1}
     name = containers.make(OBEYS, healthcheck=check)
