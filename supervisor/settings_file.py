@@ -63,7 +63,7 @@ def _parse(path: Path) -> dict[str, Any]:
             return tomllib.load(file)
     except FileNotFoundError as error:
         raise SettingsError(
-            f"{path}: no such file; copy the project's settings.toml there, or name yours with --settings"
+            f"{path}: no such file; copy the project's settings.toml there, or name the one that you have"
         ) from error
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error

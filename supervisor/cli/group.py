@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from supervisor.cli.commands import HEADINGS, Entry
+from supervisor.cli.commands import HEADINGS, INSTEAD, Entry
 from supervisor.cli.options import shared_options
 from supervisor.cli.suggest import words
+from supervisor.cli.terminal import PROG
+from supervisor.cli.text import clean, closest
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -40,8 +42,24 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command. `"signal HUP" NAME` is three words, as with supervisorctl: Ansible's module says it so."""
-        return super().resolve_command(ctx, [*(args[0].split() or args[:1]), *args[1:]])
+        """Find the command. `"signal HUP" NAME` is three words, as with supervisorctl: Ansible's module says it so.
+
+        `help` and `help COMMAND` are understood as well; of whatever else is no command, it is said what is.
+        """
+        typed = [*(args[0].split() or args[:1]), *args[1:]]
+        if typed[0] == "help":
+            typed = [*typed[1:], "--help"]
+        if typed == ["--help"]:
+            click.echo(ctx.get_help())
+            ctx.exit()
+        name = typed[0]
+        if not ctx.resilient_parsing and not name.startswith("-") and self.get_command(ctx, name) is None:
+            raise click.UsageError(f"there is no command {clean(name)!r}; {self._instead(name)}", ctx)
+        return super().resolve_command(ctx, typed)
+
+    def _instead(self, name: str) -> str:
+        close = closest(name, list(self._entries))
+        return INSTEAD.get(name) or (f"did you mean {close}?" if close else f"{PROG} help lists them")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without importing any."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from supervisor.cli.incident_table import ended, names
-from supervisor.cli.text import clean
+from supervisor.cli.text import clean, hanging, wide
 from supervisor.cli.times import moment
 
 COLUMNS = ("at", "target", "kind", "what", "why", "incident")
@@ -24,10 +24,15 @@ def entries(past: dict[str, Any], incidents: dict[str, Any], *, since: float | N
     return sorted(known, key=lambda each: str(each["at"]))
 
 
-def rows(told: list[Entry]) -> list[str]:
-    """Return a line for each: when, who, what, why."""
+def rows(told: list[Entry], *, width: int | None = None) -> list[str]:
+    """Return a line for each: when, who, what, why; on a terminal of some `width`, folded where that is too long."""
     names_wide = max((len(clean(each["target"])) for each in told), default=0)
-    return [f"{_clock(each['at'])}{GAP}{clean(each['target']):<{names_wide}}{GAP}{_words(each)}" for each in told]
+    return [line for each in told for line in _row(each, names_wide=names_wide, width=width)]
+
+
+def _row(each: Entry, *, names_wide: int, width: int | None) -> list[str]:
+    head, words = f"{_clock(each['at'])}{GAP}{clean(each['target']):<{names_wide}}{GAP}", _words(each)
+    return [f"{head}{words}"] if width is None or wide(head + words) <= width else hanging(head, words, width=width)
 
 
 def _words(entry: Entry) -> str:

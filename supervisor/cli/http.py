@@ -203,8 +203,10 @@ class Daemon:
         if not isinstance(content, dict):
             raise self._stranger()
         if reply.status >= http.client.BAD_REQUEST:
-            error = content.get("error") or {}
-            raise DaemonRefused(str(error.get("code")), str(error.get("message") or f"it answered {reply.status}"))
+            error = content.get("error")
+            if not isinstance(error, dict) or not isinstance(error.get("code"), str):
+                raise self._stranger()  # a model server has words of its own
+            raise DaemonRefused(error["code"], _with_cure(reply.status, str(error.get("message") or "it says no more")))
         date = parsedate_tz(reply.headers["Date"] or "")
         return Answer(content=content, now_s=mktime_tz(date) if date else time.time())
 
@@ -217,6 +219,8 @@ class Daemon:
                 )
             case ConnectionRefusedError():
                 why, cure = "nobody listens", "the daemon is not running: start benchai-supervisord"
+            case socket.gaierror():
+                why, cure = "there is no host of that name", "correct it, or give its address"
             case PermissionError():
                 why, cure = "permission denied", "run this as root or as a member of the socket's group"
             case TimeoutError():
@@ -232,6 +236,13 @@ class Daemon:
         return DaemonUnreachable(
             f"what answers at {self._server} is not benchai-supervisord; name the right address with --server"
         )
+
+
+def _with_cure(status: int, message: str) -> str:
+    """Return why the daemon refused; how a token is given here, and not over HTTP, is for us to say."""
+    if status != http.client.UNAUTHORIZED:
+        return message
+    return f"{message.partition(';')[0]}; set BENCHAI_SUPERVISOR_TOKEN to the daemon's http.token"
 
 
 class _UnixConnection(http.client.HTTPConnection):

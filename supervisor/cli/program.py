@@ -27,7 +27,7 @@ NOTES = Notes(
             ("1", "not done"),
             ("2", "the command line is wrong"),
             ("3", "of status: some are not ready"),
-            ("4", "of status: nobody can tell (no daemon, or what it knows is out of date)"),
+            ("4", "of status: nobody can tell (no daemon, an unknown name, or what it knows is out of date)"),
         ],
         "Environment": [
             (SERVER_VARIABLE, "where the daemon is, instead of --server"),

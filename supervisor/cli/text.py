@@ -25,7 +25,12 @@ def hanging(head: str, words: str, *, width: int) -> list[str]:
 
 def nearest(name: str, known: list[str]) -> str:
     """Say which target may have been meant."""
+    close = closest(name, known)
+    return f"did you mean {close}?" if close else f"there are: {', '.join(known) or 'none'}"
+
+
+def closest(name: str, known: list[str]) -> str:
+    """Return those that one may have meant by a mistyped name, as a phrase; nothing where none is near."""
     from difflib import get_close_matches
 
-    close = get_close_matches(name, known, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(known) or 'none'}"
+    return " or ".join(get_close_matches(name, known, n=3, cutoff=0.5))

@@ -174,7 +174,8 @@ class Api:
         if request.app.state.trusted:
             return
         if not self._token:
-            raise HTTPException(403, "changes come in by the unix socket only; set http.token to allow them here")
+            why = "changes come in, and logs go out, by the unix socket only; set http.token to allow both here"
+            raise HTTPException(403, why)
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         matches = hmac.compare_digest(given.strip().encode("latin-1"), self._token.encode())
         if scheme.lower() != "bearer" or not matches:

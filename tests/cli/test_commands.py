@@ -15,7 +15,7 @@ from tests.cli.conftest import Ctl
 from tests.fakes.daemon import FakeDaemon
 from tests.fakes.documents import Document, status, target
 from tests.fakes.incidents import BUNDLE, incident
-from tests.fakes.upstream import Upstream, hangs_up, sends_then, silent
+from tests.fakes.upstream import Upstream, fails, hangs_up, sends_then, silent
 
 LET_ME_IN = "let-me-in"
 
@@ -166,13 +166,14 @@ def test_whoever_had_to_make_way_is_told_of(daemon: FakeDaemon, ctl: Ctl) -> Non
     assert ctl("start", "general") == (0, ["code: stopped", "general: started"], [])
 
 
-def test_without_the_token_the_daemons_refusal_is_passed_on(
+def test_without_the_token_the_daemons_refusal_is_passed_on_with_where_it_goes(
     daemon: FakeDaemon, ctl: Ctl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("BENCHAI_SUPERVISOR_TOKEN", raising=False)
     daemon.token = LET_ME_IN
 
-    assert ctl("stop", "general") == (1, ["general: ERROR (stop general: needs the token)"], [])
+    cure = "set BENCHAI_SUPERVISOR_TOKEN to the daemon's http.token"
+    assert ctl("stop", "general") == (1, [f"general: ERROR (stop general: needs the token; {cure})"], [])
 
 
 def test_the_token_comes_from_the_environment(daemon: FakeDaemon, ctl: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,6 +227,22 @@ def test_something_else_at_the_address_is_one_line_too(ctl: Ctl, reply: str) -> 
 
     assert (code, lines, len(complaints)) == (4, [], 1)
     assert complaints[0].startswith("benchai-supervisorctl: ")
+
+
+def test_a_model_server_in_its_place_is_no_daemon_of_ours_whatever_it_says(ctl: Ctl) -> None:
+    refusal = '{"error": {"code": 404, "message": "File Not Found", "type": "not_found_error"}}'
+    with Upstream(fails("404 Not Found", refusal)) as upstream:
+        code, _, complaints = ctl("status", server=upstream.url)
+
+    assert code == 4
+    assert "is not benchai-supervisord; name the right address" in complaints[0]
+
+
+def test_a_host_of_no_name_is_no_fault_of_the_daemons(ctl: Ctl) -> None:
+    code, _, complaints = ctl("status", server="http://no-such-host.invalid:8090")
+
+    assert code == 4
+    assert "there is no host of that name; correct it" in complaints[0]
 
 
 def test_a_daemon_that_hangs_is_not_waited_for() -> None:

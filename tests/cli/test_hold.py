@@ -143,10 +143,10 @@ def test_what_is_not_paused_cannot_be_resumed(ctl: Ctl) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["hold", "general"], "general: ERROR (hold general: needs the token)"),
-        (["release", "general"], "general: ERROR (release general: needs the token)"),
-        (["pause", "--wait", "5"], "all: ERROR (hold *: needs the token)"),
-        (["resume"], "all: ERROR (release *: needs the token)"),
+        (["hold", "general"], "general: ERROR (hold general: needs the token"),
+        (["release", "general"], "general: ERROR (release general: needs the token"),
+        (["pause", "--wait", "5"], "all: ERROR (hold *: needs the token"),
+        (["resume"], "all: ERROR (release *: needs the token"),
     ],
 )
 def test_without_the_token_the_daemons_refusal_is_passed_on(
@@ -155,7 +155,7 @@ def test_without_the_token_the_daemons_refusal_is_passed_on(
     monkeypatch.delenv("BENCHAI_SUPERVISOR_TOKEN", raising=False)
     daemon.token = "let-me-in"  # noqa: S105 - of nothing
 
-    assert ctl(*words) == (1, [line], [])
+    assert ctl(*words) == (1, [f"{line}; set BENCHAI_SUPERVISOR_TOKEN to the daemon's http.token)"], [])
     assert daemon.held == {}
 
 

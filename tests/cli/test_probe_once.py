@@ -256,3 +256,20 @@ def test_whoever_says_too_little_or_too_much_is_told(
 
     assert main(["probe", *words]) == 2
     assert "--url" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "stray"),
+    [
+        (("general", "--nagios"), "--nagios: only for --url"),
+        (("general", "-t", "3", "--model", "m"), "--model, --timeout: only for --url"),
+        (("--url", "http://127.0.0.1:1", "--wait", "3"), "--wait: only for targets"),
+    ],
+)
+def test_an_option_that_would_choose_nothing_is_refused(
+    words: tuple[str, ...], stray: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from supervisor.cli import main
+
+    assert main(["probe", *words]) == 2
+    assert stray in capsys.readouterr().err

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from supervisor.cli import main
-from supervisor.cli.commands import COMMANDS, HEADINGS
+from supervisor.cli.commands import COMMANDS, HEADINGS, INSTEAD
 from supervisor.cli.options import over_http
 from supervisor.cli.program import supervisorctl
 from tests.fakes.daemon import FakeDaemon
@@ -89,7 +89,7 @@ def test_every_heading_of_the_list_stands_before_a_command(capsys: pytest.Captur
 
 def test_a_command_nobody_knows_is_answered_with_what_may_have_been_meant(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["statsu"]) == 2
-    assert "'status'?)" in capsys.readouterr().err
+    assert "there is no command 'statsu'; did you mean status" in capsys.readouterr().err
 
 
 def test_several_words_in_one_are_taken_apart_as_supervisorctl_does(
@@ -166,3 +166,38 @@ def test_the_token_goes_along_to_another_host(daemon: FakeDaemon, monkeypatch: p
     daemon.token = "let-me-in"  # noqa: S105
 
     assert main(["stop", "general", "--host", daemon.url.removeprefix("http://")]) == 0
+
+
+@pytest.mark.parametrize("words", [["help"], ["help", "status"], ["help", "incident", "show"]])
+def test_help_is_asked_for_as_with_supervisorctl(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 0
+
+    usage = " ".join(["Usage: benchai-supervisorctl", *words[1:], ""])
+    assert capsys.readouterr().out.startswith(usage)
+
+
+@pytest.mark.parametrize(
+    ("word", "instead"),
+    [
+        ("restrt", "did you mean restart"),
+        ("zzz", "benchai-supervisorctl help lists them"),
+        *((word, INSTEAD[word]) for word in INSTEAD),
+    ],
+)
+def test_what_is_no_command_is_answered_with_what_is(
+    word: str, instead: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([word, "general"]) == 2
+    assert instead in capsys.readouterr().err
+
+
+def test_help_on_what_is_no_command_says_what_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help", "maintail"]) == 2
+    assert "journalctl" in capsys.readouterr().err
+
+
+@EVERY
+def test_no_summary_of_a_command_below_another_is_cut_off(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main([name, "-h"])
+
+    assert "..." not in capsys.readouterr().out.partition("Commands:")[2]

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.cli import main
+from supervisor.cli.history_table import rows
+from testbed.clients import free_port
 from tests.cli.conftest import Ctl
 from tests.fakes.daemon import FakeDaemon
 from tests.fakes.documents import iso, status, target
@@ -56,6 +59,13 @@ def test_a_line_that_makes_no_sense_asks_nobody(daemon: FakeDaemon, ctl: Ctl, wo
 
 def test_the_log_of_nobody_is_an_error(ctl: Ctl) -> None:
     assert ctl("tail", "nobody") == (1, ["nobody: ERROR (no such process)"], [])
+
+
+def test_a_log_that_was_never_reached_has_not_let_anybody_go(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--server", f"http://127.0.0.1:{free_port()}", "tail", "-f", "general"]) == 1
+
+    printed = capsys.readouterr()
+    assert (printed.out, "nobody listens" in printed.err) == ("", True)
 
 
 # --- signal -----------------------------------------------------------------------------------------------------------
@@ -243,6 +253,18 @@ def test_it_reaches_as_far_back_and_has_as_many_lines_as_is_wanted(daemon: FakeD
     assert len(newest) == 2
     limits = [asked.query["limit"] for asked in daemon.asked]
     assert limits == [["500"], ["500"], ["2"], ["2"]]
+
+
+def test_on_a_narrow_terminal_a_long_line_goes_on_below_its_words() -> None:
+    told = {"at": iso(NOON_S), "target": "general", "kind": "act", "what": "restart by the operator", "why": "is stuck"}
+
+    assert rows([told], width=60) == [
+        "Nov 23 12:00:00  general  restart by the operator: is stuck"[:60],
+    ]
+    assert rows([told], width=54) == [
+        "Nov 23 12:00:00  general  restart by the operator: is",
+        "                          stuck",
+    ]
 
 
 def test_machines_are_told_the_same(daemon: FakeDaemon, ctl: Ctl) -> None:

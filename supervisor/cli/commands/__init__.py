@@ -54,3 +54,15 @@ HEADINGS = {
     "reread": "Change the settings",
     "install": "Set it up, and find what is in its way",
 }
+
+# Commands of supervisorctl's that there are none of here, and what does instead.
+INSTEAD = {
+    "avail": "status names all that is watched, and reread what the settings file has besides",
+    "clear": "logs are their engine's, which keeps them short; tail -n 0 -f NAME shows what is new",
+    "exit": "there is no shell to leave here",
+    "fg": "tail -f NAME shows what it prints",
+    "maintail": "the daemon's own log is kept by what runs it: journalctl -u benchai-supervisor, or docker logs",
+    "open": "--server and --host name another daemon",
+    "quit": "there is no shell to leave here",
+    "shutdown": "end the daemon by what runs it, such as systemctl stop benchai-supervisor; the models run on",
+}

@@ -7,7 +7,7 @@ from supervisor.cli.formats import JSON, TABLE, TSV, as_json, as_tsv, format_opt
 from supervisor.cli.history_table import COLUMNS, entries, rows
 from supervisor.cli.http import Daemon, DaemonRefused
 from supervisor.cli.options import Understood, with_daemon
-from supervisor.cli.terminal import FAILED, OK, put, say
+from supervisor.cli.terminal import FAILED, OK, is_terminal, put, say, width
 from supervisor.cli.text import nearest
 from supervisor.cli.times import seconds
 
@@ -49,6 +49,7 @@ def history(daemon: Daemon, name: str | None, *, since_s: int | None, limit: int
         for line in as_tsv(COLUMNS, told):
             put(line)
     else:
-        for row in rows(told) or [f"{target or 'all'}: nothing"]:
+        columns = width() if is_terminal() else None
+        for row in rows(told, width=columns) or [f"{target or 'all'}: nothing"]:
             say(row)
     return OK

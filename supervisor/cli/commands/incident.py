@@ -65,7 +65,7 @@ def _print(answer: Answer, *, form: str, of_whom: str) -> None:
                 say(row)
 
 
-@incident.command()
+@incident.command(short_help="The story of one, with its evidence.")
 @one_incident
 @with_daemon
 def show(daemon: Daemon, word: str) -> int:
@@ -80,7 +80,7 @@ def show(daemon: Daemon, word: str) -> int:
     return OK
 
 
-@incident.command()
+@incident.command(short_help="All that is known of one, as JSON.")
 @one_incident
 @click.argument(
     "file",

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 KEY_VARIABLE, LLAMA_VARIABLE = "BENCHAI_SUPERVISOR_API_KEY", "LLAMA_API_KEY"
 KINDS = ("chat", "completion", "embeddings", "vision")
+FOR_TARGETS = ("--wait", "--patient")
+FOR_A_URL = ("--model", "--canary", "--timeout", "--may-cut-off", "--nagios", "--warning", "--critical")
+TYPED = (click.core.ParameterSource.COMMANDLINE,)
 USUAL_S, USUAL_ONCE_S = 60.0, 10.0
 GRACE_S = 0.2  # beyond the timeout, before we answer whatever hangs
 LOCAL = re.compile(r"(localhost|127\.[0-9.]+|\[?::1\]?)")
@@ -64,7 +67,16 @@ def probe(ctx: click.Context, /, names: tuple[str, ...], *, url: str | None, **o
         raise click.UsageError("name a target as in status, or give --url of a server")
     if url is not None and names:
         raise click.UsageError(f"give --url or targets, not both: {' '.join(names)}")
+    if stray := [option for option in _given(ctx) if option in (FOR_TARGETS if url is not None else FOR_A_URL)]:
+        where = "for targets, and not with --url" if url is not None else "for --url, and not for targets"
+        raise click.UsageError(f"{', '.join(stray)}: only {where}")
     return _targets(ctx, names, options) if url is None else _once(url, options)
+
+
+def _given(ctx: click.Context) -> list[str]:
+    """Return the options that stand on the command line, by their long names."""
+    typed = [each for each in ctx.command.params if each.name and ctx.get_parameter_source(each.name) in TYPED]
+    return [max(each.opts, key=len) for each in typed]
 
 
 def _targets(ctx: click.Context, names: tuple[str, ...], options: dict[str, Any]) -> int:

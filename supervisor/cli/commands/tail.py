@@ -39,14 +39,16 @@ def tail(daemon: Daemon, words: tuple[str, ...], *, follow: bool, lines: int | N
     chooses nothing. A model server's log may hold its users' words.
     """
     name, said_bytes = _understood(words)
+    is_let_in = False
     try:
         for line in printed(daemon, name, most_bytes=said_bytes or most_bytes, lines=lines, follow=follow):
+            is_let_in = True
             put(line)
     except DaemonRefused as refused:
         say(refusal(name, refused))
         return FAILED
     except SupervisorError:
-        if not follow:
+        if not (follow and is_let_in):
             raise
         say(f"{name}: ERROR (the daemon has let us go; see whether it runs, and ask anew)")
         return FAILED
