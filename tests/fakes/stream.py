@@ -1,5 +1,6 @@
 """The daemon's stream of changes beside its liveness document, and whatever may go wrong with a stream."""
 
+import contextlib
 import json
 import threading
 import time
@@ -62,7 +63,8 @@ class FakeStream(Upstream):
     def say(self, text: str) -> None:
         """Send something to whoever listens."""
         for stream in list(self._streams):
-            self._send(stream, text)
+            with contextlib.suppress(ConnectionError):  # whoever hangs up meanwhile hears nothing more
+                self._send(stream, text)
 
     def told_of(self, document: Document) -> str:
         """Return the event that tells a document."""

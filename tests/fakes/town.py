@@ -23,7 +23,7 @@ from tests.fakes.ear import Ear
 from tests.fakes.upstream import Behaviour, Upstream
 
 ENOUGH_S = 10.0
-QUICK = Patience(second_try_s=0.2, watch_s=0.02, quiet_s=0.1, connect_s=0.5)
+QUICK = Patience(second_try_s=0.2, watch_s=0.02, quiet_s=0.1, connect_s=2.0)
 
 
 @dataclass

@@ -117,10 +117,12 @@ class RouterContract:
             assert_answered(reply, stream=stream)
 
     def test_a_busy_backend_is_preferred_less(self, world: World) -> None:
-        with busy(world.taps["general"].url, tokens=BUSY_TOKENS) as client:
+        replies: list[Reply] = []
+        with busy(world.taps["general"].url, tokens=2 * BUSY_TOKENS) as client:
             client.wait_first_token()
             world.wait_told("general", verdict="busy", routable=True)
-            replies = [ask(world, "auto") for _ in range(5)]
+            while len(replies) < 5 and not client.ended:  # then it is as good as any other
+                replies.append(ask(world, "auto"))
 
         counts = {name: sum(name in reply.sent_to for reply in replies) for name in QUICK}
         assert counts["general"] < max(counts.values())

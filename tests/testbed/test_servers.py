@@ -128,6 +128,8 @@ def test_a_paused_server_is_silent_and_a_resumed_one_answers(kind: Servers, mode
 def test_what_a_server_printed_can_be_read(kind: Servers, model: Path, name: str) -> None:
     kind.run(name, model)
 
+    wait_until(lambda: "listening" in kind.log(name), "its log says that it listens")  # a moment after it answers
+
     assert "server is listening on" in kind.log(name)
 
 
