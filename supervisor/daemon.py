@@ -101,6 +101,8 @@ class Daemon:
                 await self._wind_up(tasks, servers)
         finally:
             await self._let_go()
+            loop.remove_signal_handler(signal.SIGHUP)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # by default it would cut our last moments short
 
     def _assemble(self, holds: Iterable[Hold]) -> None:
         """Make what there is one of; nothing is watched yet."""

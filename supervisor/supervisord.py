@@ -6,6 +6,7 @@ import errno
 import faulthandler
 import fcntl
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,6 +132,7 @@ def supervisord(asked_for: Path | None, *, check: bool) -> int:
     if check:
         print(checked.words)  # noqa: T201
         return 0
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the daemon hears it: by default it would end us
     settings = checked.settings
     logs.hide(build.secrets(settings))
     logs.set_up(settings.daemon.log_level, form=settings.daemon.log_format)

@@ -153,6 +153,11 @@ class Supervisord(Leaving):
         assert self._process is not None, "it was not started"  # noqa: S101
         return self._process.wait(within_s)
 
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process is not None and self._process.poll() is None
+
     def kill(self) -> None:
         """Kill it with SIGKILL: nothing is written, nothing is waited for."""
         assert self._process is not None, "it was not started"  # noqa: S101

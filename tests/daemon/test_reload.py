@@ -146,6 +146,19 @@ def test_nothing_is_changed_any_more_once_it_is_told_to_end(town: Town) -> None:
     assert not (daemon.folder / "state" / "process" / "math.json").exists()
 
 
+def test_a_signal_to_reload_cuts_its_end_short_at_no_moment(town: Town) -> None:
+    daemon = town.daemon
+    town.serve("general")
+    town.comes_up()
+
+    daemon.signal(signal.SIGTERM)
+    while daemon.runs:
+        daemon.signal(signal.SIGHUP)
+
+    assert daemon.wait_end() == 0
+    assert not daemon.socket.exists()
+
+
 def test_a_changed_address_is_looked_at_anew_and_what_is_true_of_the_target_stays(town: Town) -> None:
     daemon = town.daemon
     town.serve("general")
