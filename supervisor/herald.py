@@ -61,12 +61,18 @@ class Herald:
 
     @contextlib.contextmanager
     def reloading(self) -> Iterator[None]:
-        """Say that the settings are being read anew for as long as the block lasts."""
-        self._notifier.reloading()
+        """Say that the settings are being read anew for as long as the block lasts.
+
+        Before we are ready that is a part of our start: its end must not make us seem so.
+        """
+        is_told = self._is_ready
+        if is_told:
+            self._notifier.reloading()
         try:
             yield
         finally:
-            self._notifier.ready()
+            if is_told:
+                self._notifier.ready()
 
     def leave(self, *, within_s: float) -> None:
         """Say that we are on our way out, and have systemd wait for engine calls that take so long at the most."""

@@ -151,15 +151,31 @@ async def test_a_disk_that_refuses_the_liveness_file_is_told_and_is_no_illness_o
 
 async def test_a_reload_begins_with_reloading_and_ends_with_ready_whatever_comes_of_it(manager: ServiceManager) -> None:
     time = Time()
-    file = LivenessFile(Path("/nowhere"), time.board(snapshot()))
-    herald = Herald(time.board(snapshot()), file, notifier=Notifier({"NOTIFY_SOCKET": manager.address}))
 
-    with pytest.raises(RuntimeError, match="a bad file"), herald.reloading():
-        raise RuntimeError("a bad file")
+    async with telling(time.board(snapshot()), manager, time) as herald:
+        await until(lambda: "READY=1" in manager.listen())
+        manager.listen().clear()
+        with pytest.raises(RuntimeError, match="a bad file"), herald.reloading():
+            raise RuntimeError("a bad file")
+        began, ended = [each for each in manager.listen() if "WATCHDOG" not in each]
 
-    began, ended = manager.listen()
     assert began.startswith("RELOADING=1\nMONOTONIC_USEC=")
     assert ended == "READY=1"
+
+
+async def test_a_reload_before_all_were_looked_at_does_not_end_the_start(manager: ServiceManager) -> None:
+    time = Time()
+    board = time.board(snapshot("general", **UNSEEN))
+
+    async with telling(board, manager, time) as herald:
+        await until(lambda: manager.status == "0/1 ready; general: unknown")
+        with herald.reloading():
+            pass
+        told = [each for each in manager.listen() if each.startswith(("RELOADING", "READY"))]
+        board.put(snapshot("general"))
+        await until(lambda: "READY=1" in manager.listen())
+
+    assert told == []
 
 
 async def test_whoever_leaves_says_so_and_asks_for_the_time_that_engine_calls_may_take(manager: ServiceManager) -> None:
