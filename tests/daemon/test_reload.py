@@ -3,6 +3,7 @@
 import json
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -154,6 +155,7 @@ def test_a_signal_to_reload_cuts_its_end_short_at_no_moment(town: Town) -> None:
     daemon.signal(signal.SIGTERM)
     while daemon.runs:
         daemon.signal(signal.SIGHUP)
+        time.sleep(0.003)  # it must come to do something else too
 
     assert daemon.wait_end() == 0
     assert not daemon.socket.exists()
