@@ -21,7 +21,6 @@ T = TypeVar("T")
 Job = tuple[Future[Any], Callable[[APIClient], Any]]
 
 UNIX = "unix://"
-POOLS = 2  # the SDK keeps open a connection for each of so many paths, and every container has paths of its own
 
 # Whatever the SDK lets through when the engine does not answer as it should.
 SDK_ERRORS = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
@@ -41,7 +40,7 @@ def knock(host: str, *, timeout_s: float) -> None:
 def connect(host: str, *, timeout_s: float) -> APIClient:
     """Return a client on fresh connections; raises while the engine is down."""
     knock(host, timeout_s=timeout_s)
-    return APIClient(host, version="auto", timeout=timeout_s, num_pools=POOLS)  # type: ignore[arg-type]  # any number will do
+    return APIClient(host, version="auto", timeout=timeout_s)  # type: ignore[arg-type]  # any number will do
 
 
 class ClientPool:
