@@ -9,8 +9,9 @@ from pathlib import Path
 import docker
 
 from supervisor.doctor.checks.ports import look
-from testbed.clients import free_port
+from testbed.clients import free_port, wait_until
 from testbed.servers import ContainerServers
+from testbed.stack import is_free
 from tests.doctor.patient import around, backend, found, words
 from tests.doctor.test_engine import at, engine_host
 
@@ -119,6 +120,23 @@ def test_a_container_that_does_not_run_is_only_mentioned(
 
     assert words([only]) == ["note general: its container does not run (exited)"]
     assert only.command == "docker start doctor-general"
+
+
+def test_whoever_has_the_port_of_a_container_that_does_not_run_is_named(
+    tmp_path: Path, engine: docker.DockerClient, servers: ContainerServers, model: Path
+) -> None:
+    number = free_port()
+    servers.run("doctor-general", model, port=number)
+    servers.container("doctor-general").kill()
+    settings = backend("general", port=number, engine="docker", container="doctor-general")
+    wait_until(lambda: is_free(number), "the port is free")
+
+    with socket.create_server(("127.0.0.1", number)):
+        (only,) = found(look, around(tmp_path, settings, more=at(engine_host(engine))))
+
+    assert only.seen.startswith(f"port {number} is answered by")
+    assert only.seen.endswith(f"{US}, and doctor-general does not run (exited)")
+    assert "give the target its own port" in only.cure
 
 
 def test_two_targets_that_are_one_server_by_two_addresses_are_told(tmp_path: Path) -> None:

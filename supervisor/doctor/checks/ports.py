@@ -45,7 +45,12 @@ def _target(around: Around, target: TargetSettings, address: str, port: int) -> 
     container, told = around.container(target), around.told(target.name)
     state = (container or {}).get("State") or {}
     published = _published(container) if container is not None else None
-    if container is not None and not state.get("Running"):
+    if container is not None and not state.get("Running") and is_open:
+        by = listeners.called(found[0], around.proc) if found else "somebody"
+        seen = f"port {port} is answered by {by}, and {target.engine_name} does not run ({state.get('Status')})"
+        cure = "end that process or container (docker ps), or give the target its own port"
+        yield error(seen, cure=cure, command=_who(port), target=target.name)
+    elif container is not None and not state.get("Running"):
         seen, command = f"its container does not run ({state.get('Status')})", f"docker start {target.engine_name}"
         yield note(seen, cure="start it, if it should run", command=command, target=target.name)
     elif published is not None and port not in published:
