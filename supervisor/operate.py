@@ -186,6 +186,8 @@ def _occupied(keeper: Keeper) -> Outcome:
 def _refusal(keeper: Keeper, verb: Verb) -> Outcome | None:
     """Say why there is nothing to do, or nothing that can be done."""
     state, engine = keeper.state, keeper.evidence.engine
+    if not keeper.identity.restartable and verb is Verb.START and state.phase in WELL:
+        return Outcome(outcome="already", message="already running")
     if not keeper.identity.restartable:
         return Outcome(outcome="failed", message=f'{keeper.name} is watched only (engine = "none"); {verb} it by hand')
     if state.phase.is_ours:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -157,6 +158,17 @@ async def test_of_two_that_are_started_at_once_one_runs_in_the_end(sharers: Shar
     assert sharers.done == ["start code", "stop code", "start vision"]
     assert later.message == "started; code was stopped to make room"
     assert (sharers.phase("code"), sharers.phase("vision") in WELL) == (Phase.STOPPED, True)
+
+
+async def test_one_that_is_watched_only_is_started_already_while_it_is_well_and_nothing_else_can_be_done_to_it(
+    sharers: Sharers,
+) -> None:
+    general = sharers.keepers["general"]
+    general.identity = replace(general.identity, restartable=False)
+
+    outcomes = {verb: (await sharers.asks(verb, "general")).outcome for verb in Verb}
+
+    assert outcomes == {Verb.START: "already", Verb.STOP: "failed", Verb.RESTART: "failed"}
 
 
 async def test_a_stop_waits_for_nobodys_turn(sharers: Sharers) -> None:

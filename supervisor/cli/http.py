@@ -60,10 +60,11 @@ class Daemon:
         """Return what the daemon believes of its targets."""
         return self._expect(self._ask("GET", "/v1/status"), "targets", "expires_at", "daemon")
 
-    def named(self, names: Sequence[str]) -> list[str]:
-        """Return the targets that are meant, each once; `all` stands for every one."""
+    def named(self, names: Sequence[str], *, to_act: bool = False) -> list[str]:
+        """Return the targets that are meant, each once; `all`: every one, with `to_act` that can be acted upon."""
         if "all" in names:
-            names = [target["name"] for target in self.status().content["targets"]]
+            targets = self.status().content["targets"]
+            names = [each["name"] for each in targets if not (to_act and each.get("watched_only"))]
         return list(dict.fromkeys(names))
 
     def why(self, name: str) -> dict[str, Any]:

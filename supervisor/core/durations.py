@@ -1,6 +1,7 @@
 """Spell a length of time as a tired person reads it. Pure arithmetic, for the core's words and the command's."""
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
+_BRIEF = ((DAY_S, "d", HOUR_S, "h"), (HOUR_S, "h", MINUTE_S, "m"), (MINUTE_S, "m", 1, "s"))
 
 
 def lasting(seconds: float) -> str:
@@ -18,6 +19,16 @@ def lasting(seconds: float) -> str:
 def ago(seconds: float) -> str:
     """Return how long ago something was."""
     return "just now" if seconds < 1 else f"{lasting(seconds)} ago"
+
+
+def brief(seconds: float) -> str:
+    """Return a span for a line that has little room: `41s`, `19m31s`, `2h05m`, `3d04h`."""
+    whole = max(0, round(seconds))
+    for large_s, large, small_s, small in _BRIEF:
+        if whole >= 2 * large_s:
+            rest = whole % large_s // small_s
+            return f"{whole // large_s}{large}" + (f"{rest:02d}{small}" if rest else "")
+    return f"{whole}s"
 
 
 def took(seconds: float) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from supervisor.core.baseline import Baseline
 from supervisor.core.decide import serves_nobody
+from supervisor.core.durations import brief
 from supervisor.core.events import Verb
 from supervisor.core.evidence import Evidence
 from supervisor.core.policy import Policy
@@ -224,7 +225,7 @@ def summary(snapshot: Snapshot, *, now: float) -> str:
 def restrained(restraint: Restraint, *, now: float) -> str:
     """Return what holds us back, and for how long."""
     until = restraint.until
-    return restraint.message if until is None else f"{restraint.message} (for another {max(0.0, until - now):.0f}s)"
+    return restraint.message if until is None else f"{restraint.message} (for another {brief(until - now)})"
 
 
 def _summary(snapshot: Snapshot, *, now: float) -> str:
@@ -233,7 +234,7 @@ def _summary(snapshot: Snapshot, *, now: float) -> str:
     match state.phase:
         case Phase.UP | Phase.BUSY if judgement.verdict is Verdict.READY and evidence.answered_at is not None:
             first = "" if evidence.first_token_s is None else f", first token {evidence.first_token_s:.2f}s"
-            return f"ready{first}, {now - evidence.answered_at:.0f}s ago"
+            return f"ready{first}, {brief(now - evidence.answered_at)} ago"
         case Phase.STOPPED | Phase.STOPPING:
             return judgement.message
         case Phase.DRAINING:
@@ -249,7 +250,7 @@ def _summary(snapshot: Snapshot, *, now: float) -> str:
 
 def _told(verdict: Verdict, state: State, now: float) -> str:
     since = state.judgement.since
-    lasted = "" if since is None else f" for {now - since:.0f}s"
+    lasted = "" if since is None else f" for {brief(now - since)}"
     what, comma, cpu = state.judgement.message.partition(", ")
     return f"{verdict}: {what}{lasted}{comma}{cpu}"
 
@@ -268,4 +269,4 @@ def _next(snapshot: Snapshot, *, now: float) -> str:
         return "needs a person"
     is_slow = state.is_exhausted or (state.diagnosis is not None and not state.diagnosis.helps_restart)
     which = "slow retry" if is_slow else f"restart {len(state.restarts) + 1}/{snapshot.policy.budget_restarts}"
-    return f"{which} in {max(0.0, state.retry_at - now):.0f}s"
+    return f"{which} in {brief(state.retry_at - now)}"

@@ -245,6 +245,7 @@ class Board:
             "since": self._clocks.iso(state.since),
             "instance": evidence.instance,
             "restarts": len(state.restarts),
+            "watched_only": not state.restartable,
             "cause": str(state.diagnosis.cause) if state.diagnosis else None,
             "incident": snapshot.incident,
             "held": self._held(snapshot),

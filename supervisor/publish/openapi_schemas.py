@@ -176,6 +176,7 @@ TARGET = record(
         "since": time("When it came into its present phase."),
         "instance": maybe("Which life of it."),
         "restarts": {**INTEGER, "description": "By the supervisor, within the budget's window."},
+        "watched_only": {**BOOL, "description": 'Nothing can be done to it from here (engine = "none").'},
         "cause": maybe("What is behind its trouble. null: none, or nobody has looked yet."),
         "incident": maybe("The id of the trouble it is in."),
         "held": HELD,

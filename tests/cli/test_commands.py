@@ -137,6 +137,15 @@ def test_several_names_are_answered_in_their_order_and_one_failure_fails_the_com
     assert lines == ["general: ERROR (it will not go)", "code: stopped"]
 
 
+@pytest.mark.parametrize("verb", ["start", "stop", "restart", "signal"])
+def test_all_means_nobody_to_whom_nothing_can_be_done(daemon: FakeDaemon, ctl: Ctl, verb: str) -> None:
+    daemon.status = status(target("general"), target("router", kind="router", watched_only=True))
+
+    code, lines, _ = ctl(verb, *(["HUP"] if verb == "signal" else []), "all")
+
+    assert (code, {line.partition(":")[0] for line in lines}) == (0, {"general"})
+
+
 def test_all_means_every_target(ctl: Ctl) -> None:
     code, lines, _ = ctl("start", "all")
 

@@ -125,7 +125,7 @@ def failed(**known: object) -> Snapshot:
     [
         ({}, "needs a person"),
         ({"restartable": False}, 'watched only (engine = "none"): restart it by hand'),
-        ({"retry_at": NOW + 900.0, "is_exhausted": True}, "slow retry in 900s"),
+        ({"retry_at": NOW + 900.0, "is_exhausted": True}, "slow retry in 15m"),
     ],
 )
 def test_what_is_fatal_says_who_is_to_do_what(known: dict[str, object], expected: str) -> None:

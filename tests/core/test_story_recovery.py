@@ -37,7 +37,7 @@ def test_the_status_line_tells_the_cause_and_when_it_is_tried_again() -> None:
     failed = snapshot(Phase.FAILED, DOWN, diagnosis=MISSING, retry_at=NOW + 840.0)
 
     assert summary(failed, now=NOW) == (
-        "down: exited with code 1 (the model file does not exist: /models/phi-3.gguf); slow retry in 840s"
+        "down: exited with code 1 (the model file does not exist: /models/phi-3.gguf); slow retry in 14m"
     )
 
 
@@ -88,7 +88,7 @@ def test_a_hold_that_is_over_by_then_changes_no_plan() -> None:
     held = replace(planned, restraint=HELD)
 
     assert "so it is tried again in 14 min" in story(held, now=NOW)
-    assert "; slow retry in 840s; held by the operator: new driver (for another 90s)" in summary(held, now=NOW)
+    assert "; slow retry in 14m; held by the operator: new driver (for another 90s)" in summary(held, now=NOW)
 
 
 def test_the_way_out_of_a_pause_is_named() -> None:

@@ -14,7 +14,7 @@ from supervisor.settings_file import load
 from testbed.clients import LOOPBACK, free_port, wait_until
 from testbed.supervisord import Supervisord, toml
 from tests.cannot import cannot
-from tests.doctor.patient import found, words
+from tests.doctor.patient import around, found, words
 
 COMMAND = ["/bin/sleep", "600"]
 
@@ -86,12 +86,18 @@ def test_a_process_in_a_container_is_known_by_its_number_there_too() -> None:
             outer.kill()
 
 
-def test_where_none_runs_that_is_only_mentioned(daemon: Supervisord) -> None:
+def test_one_that_has_run_and_runs_no_more_is_in_the_way(daemon: Supervisord) -> None:
     daemon.stop()
 
     (told,) = mine(words(found(look, patient(daemon.settings_file))))
 
-    assert told == "note -: no daemon was asked: nobody listens"
+    assert told == "warning -: the daemon does not run (no daemon was asked: nobody listens)"
+
+
+def test_one_that_has_never_run_is_only_mentioned(tmp_path: Path) -> None:
+    (told,) = mine(words(found(look, around(tmp_path))))
+
+    assert told.startswith("note -: no daemon was asked")
 
 
 def test_what_ails_the_daemon_itself_is_passed_on(daemon: Supervisord) -> None:

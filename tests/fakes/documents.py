@@ -83,6 +83,7 @@ def target(name: str, **changes: Any) -> Document:
         "since": iso(0),
         "instance": None,
         "restarts": 0,
+        "watched_only": False,
     }
     return {"name": name, **running, **changes}
 

@@ -301,6 +301,7 @@ def test_the_status_is_what_the_command_line_was_promised() -> None:
         "since": "2026-11-23T11:59:58.000Z",
         "instance": "4f1e@12",
         "restarts": 2,
+        "watched_only": False,
         "cause": None,
         "incident": None,
         "held": None,

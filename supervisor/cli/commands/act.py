@@ -65,7 +65,8 @@ def _act(daemon: Daemon, verb: str, names: Sequence[str], wait_s: float, *, drai
     code = OK
     # At once, not one after the other: the daemon knows which of them may go together.
     for errand in [
-        _beside(partial(_act_on, daemon, verb, name, wait_s, drains=drains)) for name in daemon.named(names)
+        _beside(partial(_act_on, daemon, verb, name, wait_s, drains=drains))
+        for name in daemon.named(names, to_act=True)
     ]:
         lines, done = errand.result()
         for line in lines:

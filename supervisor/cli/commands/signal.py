@@ -46,7 +46,7 @@ def signal(daemon: Daemon, number: str, names: Sequence[str]) -> int:
     sent STOP answers nobody, and is restarted as hung, unless it is held or CONT comes first.
     """
     code = OK
-    for name in daemon.named(names):
+    for name in daemon.named(names, to_act=True):
         try:
             outcome = daemon.signal(name, number)
         except DaemonRefused as refused:

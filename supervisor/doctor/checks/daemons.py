@@ -57,9 +57,12 @@ def _unanswered(around: Around) -> Iterator[Finding]:
         seen = f"a daemon (pid {holders[0]}) holds {path} and does not answer at {around.settings.http.socket}"
         cure = "see its log; if it hangs, restart it"
         yield error(seen, cure=cure, command="journalctl -u benchai-supervisor -n 50")
+        return
+    seen, command = f"no daemon was asked: {around.silence}", "systemctl start benchai-supervisor"
+    if inode:  # it has run before: whoever asks at night takes it for granted that it runs
+        yield warning(f"the daemon does not run ({seen})", cure="start it", command=command)
     else:
-        seen = f"no daemon was asked: {around.silence}"
-        yield note(seen, cure="start it, if it should run", command="systemctl start benchai-supervisor")
+        yield note(seen, cure="start it, if it should run", command=command)
 
 
 def _daemons(proc: Path) -> Iterator[tuple[int, list[str]]]:
