@@ -8,7 +8,7 @@ from supervisor.core.durations import ago, lasting
 from supervisor.core.liveness import SERVING, Snapshot, weight
 from supervisor.core.restraint import Curb, Restraint
 from supervisor.core.state import Phase
-from supervisor.core.story_next import coming
+from supervisor.core.story_next import coming, word_of
 from supervisor.core.story_why import why
 from supervisor.core.verdict import Verdict
 
@@ -84,8 +84,7 @@ def _held(snapshot: Snapshot, *, now: float) -> str:
     held = snapshot.restraint
     if held is None or held.curb is Curb.DRAINED or snapshot.state.restraint is not None:
         return ""
-    until = "" if held.until is None else f" for another {lasting(held.until - now)}"
-    return f"It is {held.message}{until}: whatever becomes of it, we do nothing to it."
+    return f"It is {word_of(held, now=now)}: whatever becomes of it, we do nothing to it."
 
 
 def _end_of_hold(snapshot: Snapshot) -> str:

@@ -3,7 +3,7 @@
 Pure words; the thresholds decide elsewhere, and what is said of the future is theirs.
 """
 
-from supervisor.core.durations import lasting
+from supervisor.core.durations import ago, lasting
 from supervisor.core.events import Verb
 from supervisor.core.liveness import Snapshot
 from supervisor.core.policy import Policy
@@ -92,16 +92,26 @@ def _recovery(state: State, *, policy: Policy, now: float) -> str:
     )
 
 
+def word_of(restraint: Restraint, *, now: float) -> str:
+    """Return what a person has said, when, and for how much longer it holds."""
+    said = f" (said {ago(now - restraint.since)})" if restraint.since else ""
+    return f"{restraint.message}{said}{_until(restraint, now=now)}"
+
+
+def _until(restraint: Restraint, *, now: float) -> str:
+    return "" if restraint.until is None else f" for another {lasting(restraint.until - now)}"
+
+
 def _held_back(restraint: Restraint, *, now: float) -> str:
     """Say why a restart that is due is not done."""
-    for_s = "" if restraint.until is None else f" for another {lasting(restraint.until - now)}"
     match restraint.curb:
         case Curb.OBSERVING:
             return 'It would be restarted now, but mode = "observe": that is only written down.'
         case Curb.HELD | Curb.DRAINED | Curb.PAUSED | Curb.MAINTENANCE:
-            return f"It would be restarted now, but it is {restraint.message}{for_s}."
+            return f"It would be restarted now, but it is {word_of(restraint, now=now)}."
         case Curb.SHARED_CAUSE | Curb.ONE_AT_A_TIME:
-            return f"It is to be restarted, and that waits{for_s}: {restraint.message}."
+            waits = f"waits{_until(restraint, now=now)}"
+            return f"It is to be restarted, and that {waits}: {restraint.message}."
 
 
 def _starting(snapshot: Snapshot, *, now: float) -> str:

@@ -263,4 +263,5 @@ class Board:
         held = snapshot.restraint
         if held is None:
             return None
-        return {"by": str(held.curb), "message": held.message, "until": self._clocks.iso(held.until)}
+        since = self._clocks.iso(held.since or None)
+        return {"by": str(held.curb), "message": held.message, "since": since, "until": self._clocks.iso(held.until)}

@@ -143,10 +143,11 @@ WHY = record(
 HELD = {
     "type": ["object", "null"],
     "description": "What people have said that keeps the supervisor from acting on it. null: nothing.",
-    "required": ["by", "message", "until"],
+    "required": ["by", "message", "since", "until"],
     "properties": {
         "by": text("How.", enum=[str(each) for each in Curb]),
         "message": text("For people."),
+        "since": time("When somebody said so.", unless="it is a maintenance window"),
         "until": time("Until when.", unless="until somebody lifts it"),
     },
 }

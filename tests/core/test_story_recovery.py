@@ -20,7 +20,7 @@ MISSING = Diagnosis(
     cure="correct the model's name or path, or download it first",
     helps_restart=False,
 )
-HELD = Restraint(curb=Curb.HELD, message="held by the operator: new driver", until=NOW + 90.0)
+HELD = Restraint(curb=Curb.HELD, message="held by the operator: new driver", until=NOW + 90.0, since=NOW - 43.0)
 
 
 def test_a_cause_that_outlasts_a_restart_is_told_with_its_cure_and_what_is_waited_for() -> None:
@@ -54,8 +54,9 @@ def test_a_hold_is_shown_beside_a_target_that_is_well() -> None:
     assert summary(well, now=NOW) == (
         "ready, first token 0.41s, 3s ago; held by the operator: new driver (for another 90s)"
     )
-    assert "It is held by the operator: new driver for another 1 min 30 s: whatever becomes of it" in story(
-        well, now=NOW
+    assert (
+        "It is held by the operator: new driver (said 43 s ago) for another 1 min 30 s: whatever becomes of it"
+        in story(well, now=NOW)
     )
 
 
@@ -66,7 +67,7 @@ def test_a_hold_that_keeps_a_restart_waiting_is_told_once() -> None:
         "hung: counters silent, cpu idle; held by the operator: new driver (for another 90s)"
     )
     assert story(waiting, now=NOW).count("new driver") == 1
-    assert "It would be restarted now, but it is held by the operator: new driver for another 1 min 30 s." in story(
+    assert "but it is held by the operator: new driver (said 43 s ago) for another 1 min 30 s." in story(
         waiting, now=NOW
     )
 

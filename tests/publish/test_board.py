@@ -251,7 +251,7 @@ def test_pid_and_uptime_are_told_of_what_runs(engine: EngineSeen | None, expecte
 
 
 def test_what_holds_us_back_and_the_trouble_it_is_in_are_told() -> None:
-    held = Restraint(curb=Curb.HELD, message="held by the operator: new driver", until=160.0)
+    held = Restraint(curb=Curb.HELD, message="held by the operator: new driver", since=70.0, until=160.0)
     lost = Diagnosis(cause=Cause.GPU_LOST, says="no GPU for it", cure="reboot the host", helps_restart=False)
     troubled = replace(snapshot(phase=Phase.FAILED, diagnosis=lost), restraint=held, incident="20261123-115900-planner")
 
@@ -261,6 +261,7 @@ def test_what_holds_us_back_and_the_trouble_it_is_in_are_told() -> None:
     assert told["held"] == {
         "by": "Held",
         "message": "held by the operator: new driver",
+        "since": "2026-11-23T11:59:30.000Z",
         "until": "2026-11-23T12:01:00.000Z",
     }
 
