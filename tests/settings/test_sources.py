@@ -76,7 +76,9 @@ def test_the_file_given_comes_before_the_one_in_the_environment_and_that_before_
 
 
 def test_a_missing_file_is_told_with_what_to_do(file: Path) -> None:
-    with pytest.raises(SettingsError, match=r"no such file; copy the project's settings\.toml there, or name yours"):
+    with pytest.raises(
+        SettingsError, match=r"no such file; copy the project's settings\.toml there, or name the one that you have"
+    ):
         load(file)
 
 
