@@ -174,7 +174,7 @@ def test_a_request_that_is_none_gets_an_error_in_openais_shape(
 
 
 def test_a_large_body_in_chunks_is_routed_by_its_model_and_a_larger_one_is_refused(place: Place) -> None:
-    place.behave(code=fails("200 OK"))  # the fake knows no chunks
+    place.behave(code=fails("200 OK"))  # the fake takes no chunks apart
     client = place.open()
 
     fits, too_large = [
