@@ -58,7 +58,7 @@ def test_a_commands_beginning_and_a_tab_are_the_command(terminal: Terminal) -> N
     terminal.press("benchai-supervisorctl sim", is_literal=True)
     terminal.press("Tab")
 
-    terminal.wait_for("benchai-supervisorctl simulate")
+    assert "benchai-supervisorctl simulate" in terminal.wait_for("benchai-supervisorctl simulate")
 
 
 @EVERY_SHELL
@@ -66,7 +66,7 @@ def test_a_targets_beginning_and_a_tab_are_its_name_as_the_daemon_knows_it(termi
     terminal.press("benchai-supervisorctl restart --now gen", is_literal=True)
     terminal.press("Tab")
 
-    terminal.wait_for("restart --now general")
+    assert "restart --now general" in terminal.wait_for("restart --now general")
 
 
 @EVERY_SHELL
@@ -74,7 +74,7 @@ def test_an_incidents_beginning_and_a_tab_are_its_id(terminal: Terminal) -> None
     terminal.press("benchai-supervisorctl incident show 2026", is_literal=True)
     terminal.press("Tab")
 
-    terminal.wait_for("incident show 20261123-114500-code")
+    assert "incident show 20261123-114500-code" in terminal.wait_for("incident show 20261123-114500-code")
 
 
 @EVERY_SHELL

@@ -108,12 +108,18 @@ def test_a_port_that_a_container_does_not_publish_is_told_with_those_that_it_doe
     assert only.command == "docker port doctor-general"
 
 
-def test_a_container_that_does_not_run_is_only_mentioned(
-    tmp_path: Path, engine: docker.DockerClient, servers: ContainerServers, model: Path
-) -> None:
+def dead_container(servers: ContainerServers, model: Path) -> int:
+    """Return the port of a container that was killed."""
     number = free_port()
     servers.run("doctor-general", model, port=number)
     servers.container("doctor-general").kill()
+    return number
+
+
+def test_a_container_that_does_not_run_is_only_mentioned(
+    tmp_path: Path, engine: docker.DockerClient, servers: ContainerServers, model: Path
+) -> None:
+    number = dead_container(servers, model)
     settings = backend("general", port=number, engine="docker", container="doctor-general")
 
     (only,) = found(look, around(tmp_path, settings, more=at(engine_host(engine))))
@@ -125,9 +131,7 @@ def test_a_container_that_does_not_run_is_only_mentioned(
 def test_whoever_has_the_port_of_a_container_that_does_not_run_is_named(
     tmp_path: Path, engine: docker.DockerClient, servers: ContainerServers, model: Path
 ) -> None:
-    number = free_port()
-    servers.run("doctor-general", model, port=number)
-    servers.container("doctor-general").kill()
+    number = dead_container(servers, model)
     settings = backend("general", port=number, engine="docker", container="doctor-general")
     wait_until(lambda: is_free(number), "the port is free")
 
